@@ -1,0 +1,27 @@
+"""Fixtures shared by all rooms."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before anything imports huggingface_hub: no telemetry probe, no proxy on loopback, no progress bars.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+for name in ("HF_TOKEN", "HUGGINGFACE_TOKEN", "HF_ENDPOINT", "SYNC_MODE", "SYNC_ENVIRONMENT", "DAGSTER_HOME"):
+    os.environ.pop(name, None)
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def recording() -> Path:
+    """The folder with recorded days of the Hub; skips where GGUF_ASSETS_HUB_RECORDING does not name one."""
+    folder = os.environ.get("GGUF_ASSETS_HUB_RECORDING")
+    if not folder:
+        pytest.skip("GGUF_ASSETS_HUB_RECORDING is unset: no recorded Hub to run against")
+    path = Path(folder)
+    if not any(path.glob("*.jsonl.gz")):
+        pytest.skip(f"GGUF_ASSETS_HUB_RECORDING={folder} holds no recorded day")
+    return path
