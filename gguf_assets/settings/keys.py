@@ -1,0 +1,186 @@
+"""The keys of a document's schema: what each may hold, in words, and which variables override it.
+
+What belongs here: reading a pydantic model as a flat table of keys, and a variable's text as the type a key
+has. What does not: judging values (pydantic does) and layers (`layers`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import NoneType
+from typing import Any, Literal, cast, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Path = tuple[str, ...]
+"""A key as its sections and name, outermost first."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}\Z")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
+
+
+def dotted(path: Path) -> str:
+    """Return a key as users write it."""
+    return ".".join(path)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting of a schema.
+
+    Attributes:
+        path: its sections and name.
+        field: its declaration.
+        free: it is a map whose content is not interpreted.
+        environment_only: a secret whose value never stands in the tree.
+        secret: its values are never shown.
+        variables: named environment variables that override it, in order of precedence.
+    """
+
+    path: Path
+    field: FieldInfo
+    free: bool
+    environment_only: bool
+    secret: bool
+    variables: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The name as the subject of a sentence."""
+        return self.path[-1].replace("_", " ").capitalize()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words allowed, alone or in a list; empty where values are not words of a fixed set."""
+        return _choices(self.field.annotation)
+
+    @property
+    def kind(self) -> str:
+        """What values are, as in `must be …`."""
+        kinds: dict[Any, str] = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            dict: "a mapping of keys to values",
+            tuple: "a list",
+            NoneType: "null",
+        }
+        annotation = self.field.annotation
+        if get_origin(annotation) is Literal:
+            return "one of " + ", ".join(self.choices)
+        return kinds.get(get_origin(annotation) or annotation, "text")
+
+    @property
+    def bounds(self) -> str | None:
+        """The range of a number, as in `must be …`; None where there is none."""
+        low = above = high = None
+        for limit in self.field.metadata:
+            if isinstance(limit, Ge):
+                low = limit.ge
+            elif isinstance(limit, Gt):
+                above = limit.gt
+            elif isinstance(limit, Le):
+                high = limit.le
+        if high is None:
+            return "positive" if above == 0 or low == 1 else None
+        return f"between {low:g} and {high:g}" if above is None else f"above {above:g} and at most {high:g}"
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in a few words."""
+        if get_origin(self.field.annotation) is tuple and self.choices:
+            return "a list of " + ", ".join(self.choices)
+        if self.bounds is None:
+            return self.kind
+        return (
+            self.kind.replace("a ", "a positive ", 1)
+            if self.bounds == "positive"
+            else f"{self.kind} {self.bounds}"
+        )
+
+    def read(self, text: str) -> Any:
+        """Return what an environment variable's or option's text means here; the text itself if nothing."""
+        annotation, stripped = self.field.annotation, text.strip()
+        if annotation is int and _WHOLE.match(stripped):
+            return int(stripped)
+        if annotation is float and _NUMBER.match(stripped):
+            return float(stripped)
+        if get_origin(annotation) is tuple and not stripped.startswith("["):
+            return [item for item in map(str.strip, stripped.split(",")) if item]
+        if get_origin(annotation) in (tuple, dict):
+            return read_json(stripped)
+        return stripped
+
+
+def read_json(text: str) -> Any:
+    """Return what a JSON text means; the text itself if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+@lru_cache
+def keys_of(model: type[BaseModel]) -> dict[Path, Key]:
+    """Return all keys of a schema in the order of their declaration."""
+    return {key.path: key for key in _keys(model, ())}
+
+
+@lru_cache
+def sections_of(model: type[BaseModel]) -> frozenset[Path]:
+    """Return all sections of a schema."""
+    return frozenset(path[:length] for path in keys_of(model) for length in range(1, len(path)))
+
+
+def find_key(model: type[BaseModel], path: Path) -> Key | None:
+    """Return the key that a path leads to, or the free map that it leads into."""
+    keys = keys_of(model)
+    return keys.get(path) or next(
+        (key for length in range(1, len(path)) if (key := keys.get(path[:length])) is not None and key.free),
+        None,
+    )
+
+
+def nearest(model: type[BaseModel], path: Path) -> Path | None:
+    """Return the key or section that was probably meant: among the neighbours first, then anywhere."""
+    known = [*keys_of(model), *sorted(sections_of(model))]
+    neighbours = [other for other in known if other[:-1] == path[:-1]]
+    return _closest(path[-1], neighbours) or _closest(path[-1], known)
+
+
+def _closest(name: str, paths: Iterable[Path]) -> Path | None:
+    by_name = {path[-1]: path for path in reversed(list(paths))}
+    found = difflib.get_close_matches(name.lower(), by_name, n=1, cutoff=0.75)
+    return by_name[found[0]] if found else None
+
+
+def _keys(model: type[BaseModel], parent: Path) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        annotation, path = field.annotation, (*parent, name)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _keys(annotation, path)
+            continue
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        yield Key(
+            path=path,
+            field=field,
+            free=get_origin(annotation) is dict,
+            environment_only=annotation is NoneType,
+            secret=bool(extra.get("secret")),
+            variables=tuple(cast("list[str]", extra.get("env", []))),
+        )
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return _choices(get_args(annotation)[0])
+    return ()

@@ -1,0 +1,310 @@
+"""The sections of the sync configuration: every key with type, default, range, unit and variables.
+
+The defaults are the production environment. Every key also has the variable `GGUF_SYNC__<SECTION>__<KEY>`;
+`env` names further ones, the first that is set wins. What belongs here: keys. What does not: rules between
+keys (`rules`), reading them from somewhere (`load`).
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from gguf_assets.settings.fields import (
+    Channel,
+    Cron,
+    HostName,
+    Listed,
+    LocalPath,
+    MailAddress,
+    ModeName,
+    Switch,
+    TimeOfDay,
+    WebhookTarget,
+)
+
+
+def env(*names: str) -> dict[str, JsonValue]:
+    """Return the note that these environment variables override a key, in order of precedence."""
+    return {"env": list(names)}
+
+
+def secret(*names: str) -> dict[str, JsonValue]:
+    """Return the note that a key's values are never shown."""
+    return {"secret": True, "env": list(names)}
+
+
+class Section(BaseModel):
+    """A part of a configuration document: unknown keys are errors, nothing can be changed once read."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class RateLimiting(Section):
+    """How fast and how persistently the Hub is asked."""
+
+    requests_per_second: float = Field(
+        default=1.2,
+        gt=0,
+        description="Most requests per second. At most 2.0 in production and 50 elsewhere; no upper bound on "
+        "a loopback endpoint, where it binds only when set explicitly.",
+        json_schema_extra=env("REQUESTS_PER_SECOND"),
+    )
+    requests_per_hour: int = Field(
+        default=5000,
+        ge=1,
+        le=100_000,
+        description="Most requests in any hour; the lower of both rates binds.",
+        json_schema_extra=env("REQUESTS_PER_HOUR"),
+    )
+    max_concurrent_requests: int = Field(
+        default=50,
+        ge=1,
+        description="Most requests under way at the same time; at most 100 in production.",
+        json_schema_extra=env("MAX_CONCURRENCY"),
+    )
+    backoff_base: float = Field(
+        default=2.0,
+        ge=1.0,
+        le=10.0,
+        description="Base in seconds of the exponential pause between two tries.",
+    )
+    backoff_jitter: Switch = Field(
+        default=True, description="Shorten the pauses at random, so that clients spread out."
+    )
+    max_retries: int = Field(
+        default=5,
+        ge=0,
+        le=20,
+        description="Further tries of a request that failed transiently.",
+        json_schema_extra=env("MAX_RETRIES"),
+    )
+    timeout_seconds: int = Field(
+        default=30,
+        ge=1,
+        le=600,
+        description="Seconds for which the Hub may stay silent in one request.",
+        json_schema_extra=env("TIMEOUT_SECONDS"),
+    )
+
+
+class SyncBehavior(Section):
+    """Which mode a sync runs in, what it looks at, and when."""
+
+    mode: ModeName = Field(
+        default="auto", description="auto decides by the history.", json_schema_extra=env("SYNC_MODE")
+    )
+    incremental_window_hours: int = Field(
+        default=48,
+        ge=1,
+        le=720,
+        description="Hours back within which an incremental sync looks for modified models.",
+        json_schema_extra=env("INCREMENTAL_WINDOW_HOURS"),
+    )
+    full_sync_threshold_hours: int = Field(
+        default=168,
+        ge=1,
+        le=8760,
+        description="Hours after the last successful full sync from which the next one is full.",
+        json_schema_extra=env("FULL_SYNC_THRESHOLD_HOURS"),
+    )
+    significant_change_threshold: float = Field(
+        default=0.1,
+        gt=0,
+        le=1.0,
+        description="Relative change of the number of models from which a run turns full; reached counts.",
+    )
+    force_full_sync: Switch = Field(
+        default=False,
+        description="Full, whatever else says otherwise; in a file it forces every sync.",
+        json_schema_extra=env("FORCE_FULL_SYNC"),
+    )
+    enable_multi_strategy_discovery: Switch = Field(
+        default=True, description="Find models by further routes than the gguf tag on full syncs."
+    )
+    enable_deduplication: Switch = Field(
+        default=True, description="Merge a model found by several routes into one row."
+    )
+    census: Switch = Field(
+        default=True,
+        description="Incremental syncs walk all models lightly; off: only the window, by modification.",
+    )
+    late_capture_hours: int = Field(
+        default=6, ge=0, le=23, description="Hours into the next day until which a capture may be finished."
+    )
+    detail_requests_per_run: int = Field(
+        default=2000, ge=0, le=1_000_000, description="Most requests for file details in one run."
+    )
+    schedule_time: TimeOfDay = Field(
+        default="02:30", description="Time of day of the daily sync, HH:MM in UTC."
+    )
+    weekly_full_cron: Cron = Field(
+        default="0 4 * * 0", description="When the weekly full sync runs, if switched on: cron in UTC."
+    )
+    last_sync_file: LocalPath = Field(
+        default="data/last_sync_metadata.json",
+        description="Metadata of the last sync; inside the data folder, for which a leading data/ stands.",
+    )
+
+
+class Validation(Section):
+    """What a day must pass before it is published."""
+
+    enable_schema_validation: Switch = Field(
+        default=True, description="Check all tables against their schema."
+    )
+    enable_file_verification: Switch = Field(
+        default=True, description="Check sizes, checksums and shard sets of files."
+    )
+    enable_completeness_checking: Switch = Field(
+        default=True, description="Compute the completeness of the day."
+    )
+    min_completeness_score: float = Field(
+        default=0.95, ge=0, le=1, description="Completeness (0 to 1) below which a day is not published."
+    )
+    enable_quality_scoring: Switch = Field(default=True, description="Compute health scores.")
+    enable_automatic_fixes: Switch = Field(
+        default=True, description="Repair values that have one right reading; before and after are recorded."
+    )
+    validation_timeout_seconds: int = Field(
+        default=300, ge=1, le=3600, description="Seconds after which validation gives up."
+    )
+    removal_confirm_limit: int = Field(
+        default=500,
+        ge=0,
+        le=100_000,
+        description="Most models a run asks for by name to prove that they are gone.",
+    )
+
+
+class ErrorHandling(Section):
+    """What happens after a failure."""
+
+    enable_error_recovery: Switch = Field(
+        default=True, description="Retry failed steps whose failure may pass."
+    )
+    enable_exponential_backoff: Switch = Field(default=True, description="Let the pauses between tries grow.")
+    enable_categorized_errors: Switch = Field(default=True, description="Count errors by category.")
+    enable_notifications: Switch = Field(default=True, description="Tell people about the outcome of runs.")
+    max_recovery_attempts: int = Field(default=3, ge=0, le=10, description="Further tries of a failed step.")
+    recovery_delay_seconds: int = Field(
+        default=60, ge=0, le=3600, description="Seconds before a failed step is tried again."
+    )
+    preserve_data_on_failure: Switch = Field(
+        default=True, description="Published data stays as it is when a sync fails; must be on in production."
+    )
+
+
+class Monitoring(Section):
+    """What can be watched while and after a sync runs."""
+
+    enable_detailed_logging: Switch = Field(
+        default=True, description="Log every stage.", json_schema_extra=env("ENABLE_DETAILED_LOGGING")
+    )
+    enable_progress_tracking: Switch = Field(default=True, description="Report progress during long work.")
+    progress_report_interval_seconds: int = Field(
+        default=900,
+        ge=1,
+        le=86_400,
+        description="Seconds between two progress reports in the log.",
+        json_schema_extra=env("PROGRESS_REPORT_INTERVAL"),
+    )
+    enable_performance_metrics: Switch = Field(
+        default=True,
+        description="Record durations, memory and request counts.",
+        json_schema_extra=env("ENABLE_PERFORMANCE_METRICS"),
+    )
+    enable_alerts: Switch = Field(default=True, description="Raise alerts on measured conditions.")
+    alert_channels: Listed[Channel] = Field(default=("log", "github"), description="Where alerts go.")
+    enable_dashboard: Switch = Field(
+        default=False, description="Write a self-contained dashboard after every sync."
+    )
+
+
+class Performance(Section):
+    """How much of the machine is used."""
+
+    enable_streaming_processing: Switch = Field(
+        default=True, description="Handle catalogues in bounded memory."
+    )
+    enable_data_compression: Switch = Field(default=True, description="Compress Parquet (zstd).")
+    enable_caching: Switch = Field(
+        default=True, description="Reuse answers of the Hub within their time to live."
+    )
+    cache_ttl_hours: int = Field(
+        default=24, ge=0, le=720, description="Hours for which a cached answer is used."
+    )
+    memory_limit_mb: int = Field(
+        default=2048,
+        ge=128,
+        le=1_048_576,
+        description="Memory in MB near which work gets smaller, then stops.",
+    )
+    enable_parallel_processing: Switch = Field(
+        default=True, description="Off: strictly one thing after another."
+    )
+    chunk_size: int = Field(
+        default=100, ge=1, le=10_000, description="Models per unit of work; never the shape of a file."
+    )
+    enable_adaptive_parameters: Switch = Field(
+        default=True,
+        description="Adapt rate and concurrency to observed throttling, below the configured maxima.",
+    )
+
+
+class Storage(Section):
+    """Where data lies. Relative folders other than the data folder itself lie below it."""
+
+    data_directory: LocalPath = Field(
+        default="data",
+        description="The data folder; relative to the working directory.",
+        json_schema_extra=env("GGUF_ASSETS_DATA_DIR"),
+    )
+    backup_directory: LocalPath = Field(default="data/backups", description="Backups of published data.")
+    reports_directory: LocalPath = Field(default="reports", description="Reports of the days.")
+    logs_directory: LocalPath = Field(default="logs", description="Log files.")
+    enable_backups: Switch = Field(default=True, description="Back up published data before it is replaced.")
+    backup_retention_days: int = Field(
+        default=30, ge=1, le=3650, description="Days for which backups are kept."
+    )
+    enable_compression: Switch = Field(default=True, description="Compress captures and backups.")
+
+
+class Notifications(Section):
+    """Who is told about the outcome of runs."""
+
+    enable_success_notifications: Switch = Field(default=False, description="Tell about successful syncs.")
+    enable_failure_notifications: Switch = Field(default=True, description="Tell about failed syncs.")
+    enable_warning_notifications: Switch = Field(default=True, description="Tell about warnings.")
+    enable_critical_notifications: Switch = Field(default=True, description="Tell about critical conditions.")
+    notification_channels: Listed[Channel] = Field(default=("log",), description="Where notifications go.")
+    webhook_urls: Listed[WebhookTarget] = Field(
+        default=(),
+        description="Webhook addresses (https), or references env:NAME to variables that hold them.",
+        json_schema_extra=secret(),
+    )
+    email_recipients: Listed[MailAddress] = Field(default=(), description="Who gets mail.")
+
+
+class Security(Section):
+    """Which hosts are contacted, what is demanded and what is hidden."""
+
+    enable_token_validation: Switch = Field(
+        default=True, description="Demand a token for syncs in staging and production, except on loopback."
+    )
+    enable_rate_limit_protection: Switch = Field(
+        default=True, description="Keep below the limits and back off when told to."
+    )
+    enable_request_signing: Switch = Field(
+        default=False, description="Sign outgoing webhooks; the Hub knows no signed requests."
+    )
+    enable_audit_logging: Switch = Field(default=True, description="Record changes of the configuration.")
+    mask_sensitive_data: Switch = Field(
+        default=True, description="Keep secrets out of every text; must be on in production."
+    )
+    allowed_domains: Listed[HostName] = Field(
+        default=("huggingface.co",),
+        min_length=1,
+        description="Hosts that may be contacted, with their sub-domains. A loopback endpoint always may.",
+    )

@@ -1,0 +1,116 @@
+"""Reading a configuration file as YAML, so that a slip of the pen is said and never guessed at.
+
+What belongs here: bytes to plain values, with YAML's traps closed: duplicate keys, numbers in base 60 or 8,
+dates, aliases. What does not: what keys mean (`keys`, `layers`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+_LARGEST = 1_000_000  # bytes; a configuration has some thousand
+
+
+class FileProblem(Exception):
+    """A file that holds no usable mapping; the text says why, without the file's name."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML with decimal numbers only and without dates: 12:30, 010 and 2025-01-01 are no traps."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
+            raise FileProblem(
+                f"line {_line(event.start_mark)} uses an alias (*{event.anchor}), which is not supported"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_plain_int(self, node: yaml.ScalarNode) -> int:
+        return int(self.construct_scalar(node))
+
+    def construct_plain_float(self, node: yaml.ScalarNode) -> float:
+        return float(self.construct_scalar(node).lstrip("+").replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _line(mark: Any) -> int:
+    return int(mark.line) + 1
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0].rpartition(":")[2] in ("bool", "null")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]{1,18}\Z"), list("-+0123456789")
+)
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)\Z"),
+    list("-+.0123456789"),
+)
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_plain_int)
+_PlainLoader.add_constructor("tag:yaml.org,2002:float", _PlainLoader.construct_plain_float)
+
+
+def parse_yaml(content: bytes) -> dict[str, Any]:
+    """Return the mapping that a file's content holds.
+
+    Raises:
+        FileProblem: no UTF-8, no YAML, duplicate keys, aliases, tags, keys that are no text, no mapping.
+    """
+    if len(content) > _LARGEST:
+        raise FileProblem(f"it is {len(content)} bytes long, which no configuration is")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise FileProblem(f"it is not encoded in UTF-8 (line {line})") from None
+    try:
+        loader = _PlainLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                raise FileProblem("it is empty")
+            if not isinstance(node, yaml.MappingNode):
+                raise FileProblem("it holds no mapping of keys to values")
+            _check_keys(node)
+            return dict(loader.construct_document(node))
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        # The snippet of the library's own text may show a secret of the file.
+        where = "" if error.problem_mark is None else f" in line {_line(error.problem_mark)}"
+        raise FileProblem(f"it is broken YAML{where}: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise FileProblem(f"it is broken YAML: {getattr(error, 'reason', 'it cannot be read')}") from None
+    except (ValueError, OverflowError):
+        raise FileProblem("it is broken YAML: a value does not fit its tag") from None
+    except RecursionError:
+        raise FileProblem("it is nested too deeply") from None
+
+
+def _check_keys(node: yaml.Node) -> None:
+    for mapping in _mappings(node):
+        lines: dict[str, int] = {}
+        for key, _ in mapping.value:
+            line = _line(key.start_mark)
+            if key.tag != "tag:yaml.org,2002:str":
+                raise FileProblem(f"the key in line {line} is no plain text; put it in quotes")
+            if key.value in lines:
+                raise FileProblem(f"the key {key.value} stands twice, in lines {lines[key.value]} and {line}")
+            lines[key.value] = line
+
+
+def _mappings(node: yaml.Node) -> Iterator[yaml.MappingNode]:
+    if isinstance(node, yaml.MappingNode):
+        yield node
+        for _, value in node.value:
+            yield from _mappings(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _mappings(item)
