@@ -1,0 +1,220 @@
+"""Detail answers of the Hub become facts: sizes and hashes of files, and what a GGUF header says.
+
+Input are the raw bodies as captured: model info with `blobs=true` and, for repositories whose siblings
+cannot be trusted, the pages of the tree. Facts belong to one commit (`sha`) and hold for it for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gguf_assets.catalogue.findings import Finding, shown
+from gguf_assets.catalogue.paths_table import describe_paths
+
+FILE_SIZE_LIMIT = 2**50
+"""Bytes; the Hub allows 500 GB a file, so a petabyte is no size."""
+
+DETAIL_MODELS = pa.schema(
+    [
+        ("hub_id", pa.string()),
+        ("sha", pa.string()),
+        ("architecture", pa.string()),
+        ("parameter_count", pa.int64()),
+        ("context_length", pa.int64()),
+    ]
+)
+DETAIL_FILES = pa.schema(
+    [("hub_id", pa.string()), ("path", pa.string()), ("size_bytes", pa.int64()), ("sha256", pa.string())]
+)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BATCH_ANSWERS = 500
+UNSAFE_PATH = r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]|\x00"
+"""A path that could leave the folder it is put into: absolute, `..` or drive parts (RE2 and re alike)."""
+
+_UNSAFE = re.compile(UNSAFE_PATH)
+
+
+class Answer(Protocol):
+    """One captured detail answer; `info` and `tree` are raw JSON bodies."""
+
+    @property
+    def hub_id(self) -> str:
+        """Identity of the repository."""
+
+    @property
+    def model_id(self) -> str:
+        """Name it was asked by."""
+
+    @property
+    def sha(self) -> str:
+        """Commit it was asked at."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+
+    @property
+    def info(self) -> bytes | None:
+        """Model info; None when there is none."""
+
+    @property
+    def tree(self) -> tuple[bytes, ...]:
+        """Pages of the tree; empty where siblings could be trusted."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """The facts of all answers of a capture.
+
+    Attributes:
+        models: schema `DETAIL_MODELS`, one row per answered repository.
+        files: schema `DETAIL_FILES`, the GGUF-related files of those repositories.
+        findings: values that were not usable.
+        refused: repositories that answered with an error status.
+    """
+
+    models: pa.Table
+    files: pa.Table
+    findings: tuple[Finding, ...]
+    refused: int
+
+
+def is_unsafe(path: str) -> bool:
+    """Return whether a path could leave the folder it is put into (absolute, `..` or drive parts)."""
+    return _UNSAFE.search(path) is not None
+
+
+def read_details(answers: Iterable[Answer]) -> Details:
+    """Read all answers, keeping of every repository the first usable one.
+
+    Memory is bounded by the GGUF-related files of the answered repositories, not by the raw bodies.
+    """
+    findings: list[Finding] = []
+    models: list[dict[str, Any]] = []
+    batches: list[pa.Table] = []
+    seen: set[str] = set()
+    rows: list[tuple[str, str, int | None, str | None]] = []
+    refused = 0
+    for count, answer in enumerate(answers, start=1):
+        if answer.status != 200 or answer.info is None:
+            refused += 1
+        elif answer.hub_id not in seen:
+            seen.add(answer.hub_id)
+            info = orjson.loads(answer.info)
+            models.append(
+                {"hub_id": answer.hub_id, "sha": answer.sha, **_header_facts(answer, info, findings)}
+            )
+            rows.extend((answer.hub_id, *file) for file in _files(answer, info, findings))
+        if count % _BATCH_ANSWERS == 0:
+            batches.append(_related(rows))
+            rows = []
+    batches.append(_related(rows))
+    return Details(
+        pa.Table.from_pylist(models, schema=DETAIL_MODELS),
+        pa.concat_tables(batches).combine_chunks(),
+        tuple(findings),
+        refused,
+    )
+
+
+def _related(rows: list[tuple[str, str, int | None, str | None]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
+    table = pa.table(dict(zip(DETAIL_FILES.names, columns, strict=True)), schema=DETAIL_FILES)
+    return table.filter(describe_paths(table["path"])["related"])
+
+
+def _header_facts(answer: Answer, info: Any, findings: list[Finding]) -> dict[str, Any]:
+    """Return what the Hub read from a GGUF header of the repository."""
+    header = info.get("gguf") if isinstance(info, dict) else None
+    if not isinstance(header, dict):
+        return {"architecture": None, "parameter_count": None, "context_length": None}
+    name = header.get("architecture")
+    return {
+        "architecture": name if isinstance(name, str) and len(name) <= 100 else None,
+        "parameter_count": _count(answer, "gguf.total", header.get("total"), findings),
+        "context_length": _count(answer, "gguf.context_length", header.get("context_length"), findings),
+    }
+
+
+def _count(
+    answer: Answer, key: str, value: Any, findings: list[Finding], path: str | None = None
+) -> int | None:
+    """Return a whole number from 0 up to a petabyte, else None with a finding."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= FILE_SIZE_LIMIT:
+        return value
+    _note(answer, findings, "out_of_range", f"`{key}` is no plausible number; taken as unknown", value, path)
+    return None
+
+
+def _note(
+    answer: Answer, findings: list[Finding], rule: str, message: str, value: Any, path: str | None = None
+) -> None:
+    findings.append(
+        Finding(
+            rule,
+            "warning",
+            message,
+            hub_id=answer.hub_id,
+            model_id=answer.model_id,
+            path=path,
+            value=shown(value),
+        )
+    )
+
+
+def _files(
+    answer: Answer, info: Any, findings: list[Finding]
+) -> Iterator[tuple[str, int | None, str | None]]:
+    """Yield path, size in bytes and SHA-256 of every usable file, each path once."""
+    seen: set[str] = set()
+    for entry, digest_key in _entries(answer, info):
+        path = entry.get("path") if digest_key == "oid" else entry.get("rfilename")
+        if not isinstance(path, str) or not path:
+            _note(answer, findings, "wrong_type", "a file without a usable name; left out", path)
+            continue
+        if is_unsafe(path):
+            _note(answer, findings, "unsafe_path", "the path could leave its folder; left out", path, path)
+            continue
+        if path in seen:
+            continue
+        seen.add(path)
+        stored = entry.get("lfs")
+        stored = stored if isinstance(stored, dict) else {}
+        size = entry.get("size")
+        size = _count(answer, "size", stored.get("size") if size is None else size, findings, path)
+        digest = stored.get(digest_key)
+        if digest is not None and not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
+            _note(answer, findings, "malformed", "the SHA-256 is none; taken as unknown", digest, path)
+            digest = None
+        yield path, size, digest
+
+
+def _entries(answer: Answer, info: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield file entries and the key of their SHA-256: of the tree where it was asked for, else siblings."""
+    if answer.tree:
+        for page in answer.tree:
+            for entry in orjson.loads(page):
+                if isinstance(entry, dict) and entry.get("type") == "file":
+                    yield entry, "oid"
+        return
+    siblings = info.get("siblings") if isinstance(info, dict) else None
+    for entry in siblings if isinstance(siblings, list) else ():
+        if isinstance(entry, dict):
+            yield entry, "sha256"
+
+
+def known_at(details: pa.Table, hub_ids: pa.Array, shas: pa.Array) -> pa.Array:
+    """Return for every (hub_id, sha) the row of `details` that answers it, null where none does."""
+    rows = pc.index_in(hub_ids, value_set=details["hub_id"].combine_chunks())
+    same = pc.equal(details["sha"].combine_chunks().take(rows), shas)
+    return pc.if_else(pc.fill_null(same, False), rows, None)

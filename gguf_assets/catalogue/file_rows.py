@@ -1,0 +1,229 @@
+"""The rows of `files` for a chunk of models, and what they add up to for each model.
+
+Path facts (role, quantization, shard) are read anew from the path every day, so a better reader improves
+every row; sizes and hashes are facts of a commit and come in as they are known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gguf_assets.catalogue.details import UNSAFE_PATH
+from gguf_assets.catalogue.findings import Finding, shown
+from gguf_assets.catalogue.paths_table import describe_paths
+from gguf_assets.catalogue.quantization_bits import label_fits_size, stated_parameters
+from gguf_assets.catalogue.schema import STRINGS
+
+RAW = pa.schema(
+    [("row", pa.int64()), ("path", pa.string()), ("size_bytes", pa.int64()), ("sha256", pa.string())]
+)
+"""File entries as they come in: `row` is the position of the model in the chunk."""
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Files of a chunk of n models.
+
+    Attributes:
+        rows: position of each file's model in the chunk, ascending.
+        columns: the file columns of `files` that do not repeat the model's.
+        gguf_files: n counts of files ending in `.gguf`.
+        gguf_bytes: n sums of their sizes in bytes; null where a size is unknown.
+        quantizations: n sorted lists of the labels of files with role `model`.
+        findings: paths that were left out.
+    """
+
+    rows: np.ndarray
+    columns: dict[str, pa.Array]
+    gguf_files: pa.Array
+    gguf_bytes: pa.Array
+    quantizations: pa.Array
+    findings: tuple[Finding, ...]
+
+
+def assemble(raw: pa.Table, models: pa.Table) -> FileRows:
+    """Describe, order and add up file entries.
+
+    Args:
+        raw: entries, schema `RAW`, GGUF-related or not, in any order.
+        models: the n models, in order, with hub_id, model_id and parameter_count.
+    """
+    facts = describe_paths(raw["path"])
+    unsafe = pc.match_substring_regex(raw["path"], UNSAFE_PATH)
+    findings = _unsafe_findings(raw.filter(pc.and_(facts["related"], unsafe)), models)
+    keep = pc.and_not(facts["related"], unsafe)
+    raw, facts = raw.filter(keep), facts.filter(keep).drop_columns(["related"])
+    order = _order(raw)
+    if order is not None:
+        raw, facts = raw.take(order), facts.take(order)
+    raw, facts = raw.combine_chunks(), facts.combine_chunks()
+    count = models.num_rows
+    rows = np.asarray(raw["row"], dtype=np.int64)
+    columns = {name: _single(facts[name]) for name in facts.column_names}
+    columns |= {name: _single(raw[name]) for name in ("path", "size_bytes", "sha256")}
+    columns |= _shard_sets(rows, columns)
+    known_bytes = pc.if_else(
+        pc.is_null(columns["shard_set"]), columns["size_bytes"], columns["shard_set_bytes"]
+    )
+    is_model = pc.equal(columns["role"], "model")
+    columns["bits_per_weight"] = _bits_per_weight(rows, known_bytes, is_model, models)
+    columns["memory_bytes_estimate"] = pa.nulls(len(rows), pa.int64())
+    columns["flags"] = _flags(rows, columns, known_bytes, is_model, models)
+    gguf = np.asarray(pc.ends_with(columns["path"], ".gguf", ignore_case=True))
+    return FileRows(
+        rows,
+        columns,
+        pa.array(np.bincount(rows[gguf], minlength=count)),
+        _sums(rows[gguf], columns["size_bytes"].filter(pa.array(gguf)), count),
+        _labels(rows, columns["quantization"], is_model, count),
+        findings,
+    )
+
+
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _unsafe_findings(raw: pa.Table, models: pa.Table) -> tuple[Finding, ...]:
+    owners = models.take(raw["row"])
+    return tuple(
+        Finding(
+            "unsafe_path",
+            "warning",
+            "the path could leave its folder; left out",
+            hub_id=hub_id,
+            model_id=model_id,
+            path=shown(path),
+            value=shown(path),
+        )
+        for hub_id, model_id, path in zip(
+            owners["hub_id"].to_pylist(), owners["model_id"].to_pylist(), raw["path"].to_pylist(), strict=True
+        )
+    )
+
+
+def _order(raw: pa.Table) -> pa.Array | None:
+    """Return the order by model and path without doubles, or None when the rows already are so."""
+    rows, paths = np.asarray(raw["row"]), _single(raw["path"])
+    if len(rows) < 2:
+        return None
+    steps = np.diff(rows)
+    rising = np.asarray(pc.less(paths.slice(0, len(paths) - 1), paths.slice(1)))
+    if ((steps > 0) | ((steps == 0) & rising)).all():
+        return None
+    order = pc.sort_indices(raw, sort_keys=[("row", "ascending"), ("path", "ascending")])
+    ordered_rows, ordered_paths = rows[np.asarray(order)], paths.take(order)
+    double = (np.diff(ordered_rows) == 0) & np.asarray(
+        pc.equal(ordered_paths.slice(0, len(paths) - 1), ordered_paths.slice(1))
+    )
+    return order.filter(pa.array(np.concatenate(([True], ~double))))
+
+
+def _sums(rows: np.ndarray, sizes: pa.Array, count: int) -> pa.Array:
+    """Return the sum of sizes of each row, null where any is unknown."""
+    totals = np.zeros(count, dtype=np.int64)
+    np.add.at(totals, rows, np.asarray(pc.fill_null(sizes, 0)))
+    unknown = np.zeros(count, dtype=bool)
+    unknown[rows[np.asarray(pc.is_null(sizes))]] = True
+    return pa.array(totals, mask=unknown)
+
+
+def _labels(rows: np.ndarray, labels: pa.Array, is_model: pa.Array, count: int) -> pa.Array:
+    """Return for every model the sorted distinct labels of its model files."""
+    mask = pc.and_(is_model, pc.is_valid(labels))
+    chosen, owners = labels.filter(mask), rows[np.asarray(mask)]
+    alphabet = pc.unique(chosen).take(pc.sort_indices(pc.unique(chosen)))
+    codes = np.asarray(pc.index_in(chosen, value_set=alphabet), dtype=np.int64)
+    pairs = np.unique(owners * max(len(alphabet), 1) + codes)
+    owners, codes = np.divmod(pairs, max(len(alphabet), 1))
+    offsets = np.searchsorted(owners, np.arange(count + 1)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), alphabet.take(pa.array(codes)))
+
+
+def _shard_sets(rows: np.ndarray, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Judge each shard set: complete when every announced number is there; bytes when all sizes are known."""
+    count = len(rows)
+    members = np.flatnonzero(np.asarray(pc.is_valid(columns["shard_set"])))
+    complete = np.zeros(count, dtype=bool)
+    totals = np.zeros(count, dtype=np.int64)
+    no_verdict, no_total = np.ones(count, dtype=bool), np.ones(count, dtype=bool)
+    if len(members):
+        names = columns["shard_set"].take(pa.array(members)).dictionary_encode()
+        keys = rows[members] * len(names.dictionary) + np.asarray(names.indices)
+        _, sets = np.unique(keys, return_inverse=True)
+        number = int(sets.max()) + 1
+
+        def of_members(name: str) -> np.ndarray:
+            values = columns[name].take(pa.array(members)).cast(pa.int64())
+            return np.asarray(pc.fill_null(values, -1))
+
+        announced = np.full(number, -1, dtype=np.int64)
+        np.maximum.at(announced, sets, of_members("shard_count"))
+        index = of_members("shard_index")
+        valid = (index >= 1) & (index <= announced[sets])
+        distinct = np.unique(np.column_stack((sets[valid], index[valid])), axis=0)
+        found = np.bincount(distinct[:, 0], minlength=number)
+        whole = found == announced
+        sizes = of_members("size_bytes")
+        bytes_known = np.ones(number, dtype=bool)
+        bytes_known[sets[sizes < 0]] = False
+        total = np.zeros(number, dtype=np.int64)
+        np.add.at(total, sets, np.maximum(sizes, 0))
+        complete[members] = whole[sets]
+        no_verdict[members] = (announced < 1)[sets]
+        totals[members] = total[sets]
+        no_total[members] = ~(whole & bytes_known)[sets]
+    return {
+        "shard_set_complete": pa.array(complete, mask=no_verdict),
+        "shard_set_bytes": pa.array(totals, mask=no_total),
+    }
+
+
+def _bits_per_weight(rows: np.ndarray, known: pa.Array, is_model: pa.Array, models: pa.Table) -> pa.Array:
+    """8 x bytes / parameters, for model files whose bytes and parameters are known; three decimals."""
+    parameters = _single(models["parameter_count"]).take(pa.array(rows))
+    usable = pc.and_(is_model, pc.greater(parameters, 0))
+    bits = pc.divide(pc.multiply(known.cast(pa.float64()), 8.0), parameters.cast(pa.float64()))
+    return pc.round(pc.if_else(usable, bits, None), 3)
+
+
+def _flags(
+    rows: np.ndarray, columns: dict[str, pa.Array], known: pa.Array, is_model: pa.Array, models: pa.Table
+) -> pa.Array:
+    """Add what only the size shows to the remarks on the name: `empty` and `label_size_mismatch`."""
+    empty = pc.equal(columns["size_bytes"], 0)
+    mismatch = _mismatches(rows, columns["quantization"], known, is_model, models)
+    if not pc.any(pc.or_(pc.fill_null(empty, False), mismatch)).as_py():
+        return columns["flags"]
+    lists = columns["flags"].to_pylist()
+    for flag, mask in (("empty", empty), ("label_size_mismatch", mismatch)):
+        for position in pc.indices_nonzero(mask).to_pylist():
+            lists[position] = [*lists[position], flag]
+    return pa.array(lists, STRINGS)
+
+
+def _mismatches(
+    rows: np.ndarray, labels: pa.Array, known: pa.Array, is_model: pa.Array, models: pa.Table
+) -> pa.Array:
+    """Return which model files carry a label that their size contradicts."""
+    judged = pc.and_(is_model, pc.and_(pc.is_valid(labels), pc.is_valid(known)))
+    positions = np.flatnonzero(np.asarray(judged))
+    wrong = np.zeros(len(rows), dtype=bool)
+    if len(positions):
+        counts = models["parameter_count"].to_pylist()
+        names = models["model_id"].to_pylist()
+        parameters: dict[int, int | None] = {}
+        for row in np.unique(rows[positions]).tolist():
+            parameters[row] = counts[row] if counts[row] else stated_parameters(names[row])
+        index = pa.array(positions)
+        for position, label, size in zip(
+            positions.tolist(), labels.take(index).to_pylist(), known.take(index).to_pylist(), strict=True
+        ):
+            wrong[position] = label_fits_size(label, size, parameters[int(rows[position])]) is False
+    return pa.array(wrong)

@@ -1,0 +1,57 @@
+"""Whose details to ask for, and in which order: new and changed models first, popular ones before others.
+
+Details at an equal sha are facts (rule 3), so a model is asked about once per commit, in every mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gguf_assets.catalogue.parse import ListedPage
+
+TARGETS = pa.schema([("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string())])
+KNOWN = ("hub_id", "sha", "details_sha")
+"""Columns of the baseline's `models` that say what is known already."""
+
+
+def listed_heads(pages: Iterable[ListedPage]) -> pa.Table:
+    """Return hub_id, model_id, sha and downloads of every listed model, each once."""
+    names = ["hub_id", "model_id", "sha", "downloads"]
+    parts = [page.models.select(names) for page in pages]
+    heads = pa.concat_tables(parts).combine_chunks()
+    _, first = np.unique(
+        np.asarray(heads["hub_id"].combine_chunks().dictionary_encode().indices), return_index=True
+    )
+    return heads if len(first) == heads.num_rows else heads.take(pa.array(np.sort(first)))
+
+
+def detail_targets(heads: pa.Table, known: pa.Table | None) -> pa.Table:
+    """Return the models whose details are not known at their present sha, in the order of asking.
+
+    Args:
+        heads: hub_id, model_id, sha, downloads of every model of today.
+        known: the columns `KNOWN` of the baseline's models, None on the first day.
+
+    Returns:
+        Schema `TARGETS`: new models and changed shas first, then those left over from earlier days; more
+        downloads first within each, then hub_id.
+    """
+    if known is None:
+        wanted = heads.filter(pc.is_valid(heads["sha"]))
+        left_over = pa.nulls(wanted.num_rows, pa.bool_()).fill_null(False)
+    else:
+        rows = pc.index_in(heads["hub_id"], value_set=known["hub_id"].combine_chunks()).combine_chunks()
+        had, detailed = (known[name].combine_chunks().take(rows) for name in ("sha", "details_sha"))
+        shas = heads["sha"].combine_chunks()
+        missing = pc.and_(pc.is_valid(shas), pc.invert(pc.fill_null(pc.equal(detailed, shas), False)))
+        wanted = heads.filter(missing)
+        left_over = pc.fill_null(pc.equal(had, shas), False).filter(missing)
+    order = pc.sort_indices(
+        wanted.append_column("left_over", left_over.cast(pa.int8())),
+        sort_keys=[("left_over", "ascending"), ("downloads", "descending"), ("hub_id", "ascending")],
+    )
+    return wanted.take(order).select(TARGETS.names)
