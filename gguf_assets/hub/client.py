@@ -1,0 +1,357 @@
+"""One client of the Hub: requests with retries, in one place, and every answer judged before it is used.
+
+huggingface_hub sends the requests (its session, headers and hooks), the transport below it confines, paces
+and counts them. What does not belong here: what the answers mean (`walk`, `details`).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from gguf_assets import __version__
+from gguf_assets.errors import ErrorCategory, PermanentError
+from gguf_assets.hub.errors import (
+    INVALID_CREDENTIALS,
+    FailedTryError,
+    failed_on_the_way,
+    gave_up,
+    hub_date,
+    permanent_status,
+    server_message,
+    transient_status,
+)
+from gguf_assets.hub.limits import RateLimiter, RequestLimits
+from gguf_assets.hub.origin import check_endpoint
+
+if TYPE_CHECKING:
+    import httpx2
+
+_logger = logging.getLogger(__name__)
+
+_LONGEST_BACKOFF = 60.0
+_LONGEST_WAIT = 3600.0
+"""Seconds; a Hub that asks for more is not waited for."""
+
+_SLICE = 10.0
+"""Seconds between two looks at the deadline while waiting for a turn."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+# huggingface_hub has one session per process, so only one client can be behind it.
+_in_use = threading.Lock()
+
+
+@dataclass(frozen=True)
+class HubAnswer:
+    """An answer that passed all checks.
+
+    Attributes:
+        url: address that answered, after redirects.
+        status: HTTP status, 200 or one that the caller allowed.
+        headers: header fields, names in lower case.
+        content: the body.
+        date: the Hub's clock (the one `Date` header), UTC.
+        next_url: address of the next page as the Hub named it (`Link`, rel "next"), unchecked; None on the
+            last page.
+        requests: requests that it took, retries and redirect hops included.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    date: datetime
+    next_url: str | None = None
+    requests: int = 1
+
+
+AnswerCheck = Callable[[HubAnswer], object]
+"""Raises `FailedTryError` for an answer of status 200 that cannot be used; it is then asked for again."""
+
+
+def expect_json(answer: HubAnswer) -> Any:
+    """Return the body as JSON.
+
+    Raises:
+        FailedTryError: it is none.
+    """
+    try:
+        return orjson.loads(answer.content)
+    except orjson.JSONDecodeError as error:
+        kind = answer.headers.get("content-type", "")
+        if "html" in kind or answer.content.lstrip()[:1] == b"<":
+            raise FailedTryError("answered with HTML instead of JSON") from None
+        raise FailedTryError(f"answered with a body that is no JSON ({error})") from None
+
+
+class HubClient:
+    """Asks one Hub. A context manager; one may be open in a process at a time.
+
+    Args:
+        endpoint: the Hub, `scheme://host[:port]`.
+        token: access token; None asks anonymously and never falls back to a token found on this machine.
+        limits: rates, timeout and retries.
+        limiter_file: file through which the processes of this machine share the rates; None for this
+            process alone.
+        allowed_domains: domains that may be contacted, sub-domains included; empty for any.
+        sleep: waits for so many seconds.
+        random: a number from 0 to below 1.
+        clock: seconds since the epoch, for the rates.
+
+    Raises:
+        PermanentError: endpoint, token or limiter file are unusable.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        token: str | None,
+        limits: RequestLimits,
+        limiter_file: Path | None = None,
+        allowed_domains: Sequence[str] = (),
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if token is not None and _TOKEN.fullmatch(token) is None:
+            raise PermanentError(
+                "The token cannot be sent: it is empty or holds spaces, line breaks or other characters "
+                "that no token has",
+                category=ErrorCategory.AUTHENTICATION,
+                remedy="Set HF_TOKEN again, without quotes or a trailing line break.",
+            )
+        self.endpoint = check_endpoint(endpoint, allowed_domains)
+        self.retries = 0
+        self._token = token
+        self._limits = limits
+        self._limiter_file = limiter_file
+        self._sleep = sleep
+        self._random = random
+        self._clock = clock
+        self._headers: dict[str, str] = {}
+        self._limiter: RateLimiter | None = None
+        self._sent: Callable[[], tuple[int, int]] = lambda: (0, 0)
+
+    @property
+    def requests(self) -> int:
+        """Requests that went to the wire, retries and redirect hops included."""
+        return self._sent()[0]
+
+    @property
+    def rate_limit_hits(self) -> int:
+        """Answers that asked to slow down."""
+        return self._sent()[1]
+
+    def __repr__(self) -> str:
+        return f"HubClient({self.endpoint!r}, {'with' if self._token else 'without'} token)"
+
+    def __enter__(self) -> Self:
+        import httpx2
+        from huggingface_hub import constants, set_client_factory
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+        from huggingface_hub.utils._http import hf_request_event_hook
+
+        from gguf_assets.hub.transport import HubTransport, Traffic, wire_for
+
+        if not _in_use.acquire(blocking=False):
+            raise RuntimeError("another HubClient is open in this process; close it first")
+        try:
+            limiter = RateLimiter(self._limits, file=self._limiter_file, sleep=self._sleep, clock=self._clock)
+            self._limiter = limiter
+            traffic = Traffic()
+            self._sent = lambda: (traffic.requests, traffic.rate_limit_hits)
+            # It may have been imported before this package set the variable.
+            constants.HF_HUB_DISABLE_TELEMETRY = True
+            self._headers = build_hf_headers(
+                token=self._token or False, library_name="gguf_assets", library_version=__version__
+            )
+
+            def session() -> httpx2.Client:
+                transport = HubTransport(
+                    wire_for(self.endpoint),
+                    endpoint=self.endpoint,
+                    limiter=limiter,
+                    timeout_seconds=self._limits.timeout_seconds,
+                    traffic=traffic,
+                )
+                hooks = {"request": [hf_request_event_hook]}
+                return httpx2.Client(
+                    transport=transport, event_hooks=hooks, follow_redirects=True, timeout=None
+                )
+
+            set_client_factory(session)
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from huggingface_hub import set_client_factory
+        from huggingface_hub.utils._http import default_client_factory
+
+        set_client_factory(default_client_factory)
+        self._release()
+
+    def _release(self) -> None:
+        if self._limiter is not None:
+            self._limiter.close()
+            self._limiter = None
+        _in_use.release()
+
+    def get(
+        self,
+        path_and_query: str,
+        *,
+        allow_status: frozenset[int] = frozenset(),
+        check: AnswerCheck = expect_json,
+    ) -> HubAnswer:
+        """Ask for a path, again and again while it fails transiently and retries are left.
+
+        Args:
+            path_and_query: begins with `/`; sent as it is.
+            allow_status: client errors (4xx) that are returned instead of raised.
+            check: judges the body of an answer of status 200.
+
+        Raises:
+            TransientError: the tries are used up.
+            PermanentError: no other try could help: token refused, not permitted, another origin, any
+                other client error.
+        """
+        if not path_and_query.startswith("/"):
+            raise ValueError(f"not a path: {path_and_query[:120]!r}")
+        limiter = self._opened()
+        before = self.requests
+        tries = self._limits.max_retries + 1
+        for number in range(1, tries + 1):
+            try:
+                return self._try(path_and_query, allow_status, check, before)
+            except FailedTryError as failure:
+                wait = self._pause_after(number, failure, limiter)
+                if number == tries or wait > _LONGEST_WAIT:
+                    raise gave_up(self.endpoint, path_and_query, failure, number) from None
+                self.retries += 1
+                _logger.warning(
+                    "The Hub at %s %s; try %d of %d in %.1f s",
+                    self.endpoint,
+                    failure.what,
+                    number + 1,
+                    tries,
+                    wait,
+                )
+                self._sleep(wait)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def wait_for_turn(self, stop: Callable[[], bool]) -> bool:
+        """Wait while the rates hold the next request back for long, asking now and then whether to stop.
+
+        A used-up hourly window can hold a request for most of an hour, which a deadline must survive.
+
+        Args:
+            stop: asked at once and between waits.
+
+        Returns:
+            Whether the next request may be sent; false when `stop` said so.
+        """
+        limiter = self._opened()
+        while not stop():
+            if limiter.delay() <= _SLICE:
+                return True
+            self._sleep(_SLICE)
+        return False
+
+    def now(self) -> datetime:
+        """Return the Hub's clock, UTC, by one request.
+
+        Raises:
+            TransientError, PermanentError: as `get`.
+        """
+        return self.get("/api/models?limit=1").date
+
+    def _opened(self) -> RateLimiter:
+        if self._limiter is None:
+            raise RuntimeError("the HubClient is not open: use it in a with statement")
+        return self._limiter
+
+    def _try(
+        self, path: str, allow_status: frozenset[int], check: AnswerCheck, requests_before: int
+    ) -> HubAnswer:
+        response = self._send(path)
+        status, headers = response.status_code, dict(response.headers.items())
+        message = "" if status < 400 else self._masked(server_message(headers, response.content))
+        failure = transient_status(status, headers, message)
+        if failure is not None:
+            raise failure
+        refused_token = status == 401 and INVALID_CREDENTIALS in message.lower()
+        if status >= 400 and (refused_token or status not in allow_status):
+            raise permanent_status(self.endpoint, path, status, message, token=self._token is not None)
+        date = hub_date(response.headers.get_list("date"))
+        answer = HubAnswer(
+            url=str(response.url),
+            status=status,
+            headers=headers,
+            content=response.content,
+            date=date,
+            next_url=response.links.get("next", {}).get("url"),
+            requests=self.requests - requests_before,
+        )
+        if status not in allow_status:
+            if status != 200:
+                raise FailedTryError(f"answered {status}, which says nothing")
+            check(answer)
+        return answer
+
+    def _send(self, path: str) -> httpx2.Response:
+        import httpx2
+        from huggingface_hub.errors import OfflineModeIsEnabled
+        from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]
+
+        try:
+            # Neither its retries nor its warnings: both are ours.
+            response: httpx2.Response = http_backoff(
+                "GET",
+                self.endpoint + path,
+                headers=self._headers,
+                max_retries=0,
+                retry_on_exceptions=(),
+                retry_on_status_codes=(),
+            )
+            return response
+        except httpx2.RequestError as error:
+            raise failed_on_the_way(error, self._limits.timeout_seconds) from None
+        except httpx2.InvalidURL:
+            raise PermanentError(
+                f"The Hub at {self.endpoint} named an address that is none",
+                category=ErrorCategory.API,
+                remedy="Check that HF_ENDPOINT names a Hugging Face Hub: gguf-assets doctor",
+            ) from None
+        except OfflineModeIsEnabled:
+            raise PermanentError(
+                f"The Hub at {self.endpoint} must not be asked: HF_HUB_OFFLINE is set",
+                category=ErrorCategory.CONFIGURATION,
+                remedy="Unset HF_HUB_OFFLINE and run the same command again.",
+            ) from None
+
+    def _pause_after(self, number: int, failure: FailedTryError, limiter: RateLimiter) -> float:
+        """Return the seconds to wait after a failed try, counted from 1."""
+        backoff = min(_LONGEST_BACKOFF, self._limits.backoff_base ** (number - 1))
+        if self._limits.backoff_jitter:
+            backoff *= 0.5 + self._random() / 2
+        return max(backoff, failure.wait or 0.0, limiter.quota_wait())
+
+    def _masked(self, text: str) -> str:
+        """Take the token out of what a Hub may have echoed."""
+        return text if self._token is None else text.replace(self._token, "***")

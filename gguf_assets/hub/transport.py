@@ -1,0 +1,146 @@
+"""The one way onto the wire: a transport under huggingface_hub's own client.
+
+Every request and every redirect hop passes here, so here they are confined to the endpoint's origin, held
+back by the rate limiter, bounded in time and counted. What does not belong here: retrying and judging
+answers (`client`). Importing this module imports httpx2.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import httpx2
+
+from gguf_assets.errors import ErrorCategory, PermanentError
+from gguf_assets.hub.limits import RateLimiter
+from gguf_assets.hub.origin import foreign_origin, is_loopback, origin_of
+
+_WHOLE_ANSWER = 10
+"""A body may take so many timeouts as a whole: a Hub that drips bytes must not hold a sync for ever."""
+
+
+class Traffic:
+    """What went over the wire; outlives the transports, which huggingface_hub rebuilds.
+
+    Attributes:
+        requests: requests sent, retries and redirect hops included.
+        rate_limit_hits: answers that asked to slow down (429, or 503 with `Retry-After`).
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.rate_limit_hits = 0
+        self._lock = threading.Lock()
+
+    def count(self, *, requests: int = 0, rate_limit_hits: int = 0) -> None:
+        """Add to the counters."""
+        with self._lock:
+            self.requests += requests
+            self.rate_limit_hits += rate_limit_hits
+
+
+class HubTransport(httpx2.BaseTransport):
+    """Wraps the transport that owns the sockets.
+
+    Args:
+        inner: the wrapped transport.
+        endpoint: the one allowed origin, `scheme://host[:port]`.
+        limiter: holds requests back.
+        timeout_seconds: bound of every single step: connecting, sending, waiting for the next bytes.
+        traffic: where requests are counted.
+    """
+
+    def __init__(
+        self,
+        inner: httpx2.BaseTransport,
+        *,
+        endpoint: str,
+        limiter: RateLimiter,
+        timeout_seconds: float,
+        traffic: Traffic,
+    ) -> None:
+        self._inner = inner
+        self._endpoint = endpoint
+        self._origin = origin_of(endpoint)
+        self._limiter = limiter
+        self._timeout = timeout_seconds
+        self._traffic = traffic
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request.
+
+        Raises:
+            PermanentError: the request would leave the endpoint's origin (category `api`).
+        """
+        url = str(request.url)
+        if origin_of(url) != self._origin:
+            raise foreign_origin(self._endpoint, url)
+        self._limiter.acquire()
+        # huggingface_hub passes timeout=None, which would switch off any default of the client.
+        timeout = httpx2.Timeout(self._timeout).as_dict()
+        request.extensions = {**request.extensions, "timeout": timeout}
+        self._traffic.count(requests=1)
+        try:
+            response = self._inner.handle_request(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            self._traffic.count(requests=-1)  # nothing reached the wire
+            raise
+        self._limiter.observe(response.headers)
+        if response.status_code == 429 or (response.status_code == 503 and "retry-after" in response.headers):
+            self._traffic.count(rate_limit_hits=1)
+        response.stream = _BoundedStream(response.stream, seconds=_WHOLE_ANSWER * self._timeout)
+        return response
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._inner.close()
+
+
+class _BoundedStream(httpx2.SyncByteStream):
+    """A body that must have come as a whole within so many seconds."""
+
+    def __init__(self, inner: object, *, seconds: float) -> None:
+        assert isinstance(inner, httpx2.SyncByteStream)
+        self._inner = inner
+        self._deadline = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._inner:
+            if time.monotonic() > self._deadline:
+                raise httpx2.ReadTimeout("the answer did not end")
+            yield chunk
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def wire_for(endpoint: str) -> httpx2.HTTPTransport:
+    """Return the transport that owns the sockets, behind the proxy that the environment names, if any.
+
+    A client with a transport of its own ignores proxy variables, so they are honoured here; loopback never
+    goes through a proxy.
+
+    Raises:
+        PermanentError: the proxy's address is unusable (category `configuration`).
+    """
+    origin = origin_of(endpoint)
+    assert origin is not None
+    scheme, host, _ = origin
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return httpx2.HTTPTransport()
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if proxy is None:
+        return httpx2.HTTPTransport()
+    try:
+        return httpx2.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
+    except (ValueError, ImportError, httpx2.InvalidURL):
+        # Its text may hold a password: neither shown nor chained.
+        raise PermanentError(
+            f"The proxy that the environment names for {scheme} addresses is unusable",
+            category=ErrorCategory.CONFIGURATION,
+            remedy=f"Correct {scheme.upper()}_PROXY or ALL_PROXY, or put {host} into NO_PROXY.",
+        ) from None
