@@ -1,0 +1,131 @@
+"""The manifest of a capture: what was planned, what has come so far and the digest of every stored file.
+
+What belongs here: the dataclasses and their JSON. What does not: the files themselves and the order in
+which they are written (`captures.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class CapturePlan:
+    """What a walk was started for; everything after the capture reads it from here.
+
+    Attributes:
+        endpoint: the Hub, `scheme://host[:port]`.
+        kind: `full` (all fields) or `census` (without file names).
+        mode: `full` or `incremental`.
+        reason: code of the reason for the mode, e.g. `first_run`.
+        reason_text: the same in words.
+        fields: the expanded fields of the listing.
+        detail_limit: most detail requests of the run; None for all.
+        window_start: edge of an incremental window, ISO 8601; None without one.
+    """
+
+    endpoint: str
+    kind: str
+    mode: str
+    reason: str
+    reason_text: str
+    fields: tuple[str, ...]
+    detail_limit: int | None = None
+    window_start: str | None = None
+
+
+@dataclass(frozen=True)
+class PageEntry:
+    """A stored page of the listing.
+
+    Attributes:
+        name: file name inside the capture's folder.
+        rows: rows of the page as counted by the walk.
+        bytes: size of the page as it came.
+        sha256: digest of the stored (compressed) file.
+        date: the Hub's clock when the page was answered.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    date: datetime
+
+
+@dataclass(frozen=True)
+class DetailsEntry:
+    """A sealed file of detail answers.
+
+    Attributes:
+        name: file name inside the capture's folder.
+        answers: number of answers in it.
+        requests: requests they took.
+        sha256: digest of the stored (compressed) file.
+    """
+
+    name: str
+    answers: int
+    requests: int
+    sha256: str
+
+
+@dataclass
+class CaptureManifest:
+    """Everything a capture knows of itself besides the bytes.
+
+    Attributes:
+        day: the day of the capture.
+        run: number of the capture among those of the day, from 1.
+        plan: what the walk was started for.
+        pages: stored pages in the order of the walk.
+        next_link: path and query of the next page to fetch; None before the first page and after the last.
+        listing_complete: whether the walk ended at a page without a next link.
+        requests: requests of the listing, those of earlier, killed runs included.
+        details: sealed files of detail answers, in stored order.
+        details_complete: whether the details phase has ended, at whatever it ended.
+        details_stopped: why it ended: `done`, `budget`, `deadline` or `failing`; None before.
+        details_failed: repositories whose details stayed out of reach.
+        detail_requests: requests of the details phase.
+    """
+
+    day: date
+    run: int
+    plan: CapturePlan
+    pages: list[PageEntry] = field(default_factory=list)
+    next_link: str | None = None
+    listing_complete: bool = False
+    requests: int = 0
+    details: list[DetailsEntry] = field(default_factory=list)
+    details_complete: bool = False
+    details_stopped: str | None = None
+    details_failed: int = 0
+    detail_requests: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that is stored; orjson writes the dataclasses and times in it as they are."""
+        return {"format": FORMAT, **vars(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> CaptureManifest:
+        """Return the manifest that a stored document describes.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such document.
+        """
+        values = dict(content)
+        if (version := values.pop("format")) != FORMAT:
+            raise ValueError(f"format {version} is not the supported {FORMAT}")
+        values["day"] = date.fromisoformat(values["day"])
+        values["plan"] = CapturePlan(**{**values["plan"], "fields": tuple(values["plan"]["fields"])})
+        values["pages"] = [
+            PageEntry(**{**page, "date": datetime.fromisoformat(page["date"]).astimezone(UTC)})
+            for page in values["pages"]
+        ]
+        values["details"] = [DetailsEntry(**entry) for entry in values["details"]]
+        return cls(**values)
