@@ -1,0 +1,350 @@
+"""The command line: parses, calls and prints; it has no rules of its own.
+
+Exit codes: 0 done · 1 ran, but failed or did not publish · 2 refused before starting (usage, settings).
+With `--json` the last line of stdout is one JSON object. Errors go to stderr, without a traceback unless
+`--debug` is given. Heavy modules are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+from gguf_assets import __version__
+from gguf_assets.errors import ErrorCategory, GgufAssetsError, Refused
+
+app = typer.Typer(
+    name="gguf-assets",
+    help="One trustworthy picture a day of all GGUF models on the Hugging Face Hub, as Parquet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+hub_app = typer.Typer(no_args_is_help=True, help="The loopback Hub: recorded or generated days, no network.")
+app.add_typer(hub_app, name="hub")
+
+_REFUSED, _FAILED = 2, 1
+_debug = False
+_P = ParamSpec("_P")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    warnings.filterwarnings("ignore", module=r"dagster.*")
+    app()
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """One trustworthy picture a day of all GGUF models on the Hugging Face Hub, as Parquet."""
+    global _debug
+    _debug = debug
+    if version:
+        typer.echo(f"gguf-assets {__version__}")
+        raise typer.Exit
+
+
+def _clear(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Turn errors of a command into a message and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GgufAssetsError as error:
+            if _debug:
+                raise
+            _fail(error, as_json=bool(kwargs.get("as_json")))
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. Nothing is lost: the same command goes on where it stopped.", err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if _debug:
+                raise
+            unexpected = GgufAssetsError(
+                f"Unexpected {type(error).__name__}: {error}",
+                category=ErrorCategory.SYSTEM,
+                remedy="Run it again with `gguf-assets --debug …` and report the traceback.",
+            )
+            _fail(unexpected, as_json=bool(kwargs.get("as_json")))
+
+    return wrapped
+
+
+def _fail(error: GgufAssetsError, *, as_json: bool) -> None:
+    from gguf_assets.masking import mask
+
+    message, remedy = mask(error.message), None if error.remedy is None else mask(error.remedy)
+    typer.echo(f"Error: {message}", err=True)
+    if remedy:
+        typer.echo(remedy, err=True)
+    if as_json:
+        _print_json(
+            {"error": message, "remedy": remedy, "category": error.category.value, "published": False}
+        )
+    refused = isinstance(error, Refused) or error.category is ErrorCategory.CONFIGURATION
+    raise typer.Exit(_REFUSED if refused else _FAILED)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(content).decode())
+
+
+def _day(text: str | None, option: str = "--date") -> date | None:
+    """Return the day an option names.
+
+    Raises:
+        Refused: it is no date.
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text) if len(text) == len("YYYY-MM-DD") else _no_date(text, option)
+    except ValueError:
+        return _no_date(text, option)
+
+
+def _no_date(text: str, option: str) -> date:
+    raise Refused(
+        f"{option} {text!r} is no date: it must look like 2026-01-31 (YYYY-MM-DD)",
+        category=ErrorCategory.CONFIGURATION,
+        remedy="Leave it out for the Hub's present day.",
+    )
+
+
+@app.command()
+@_clear
+def sync(
+    day: Annotated[
+        str | None,
+        typer.Option("--date", metavar="DAY", help="The day (UTC); the Hub's present one if left out."),
+    ] = None,
+    mode: Annotated[str, typer.Option(help="auto (the settings decide), incremental or full.")] = "auto",
+    details: Annotated[
+        str,
+        typer.Option(help="Detail requests of this run: a number, all or none; the setting if left out."),
+    ] = "default",
+    refetch: Annotated[
+        bool, typer.Option("--refetch", help="Walk again although the day has a complete capture.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Capture, derive, judge and publish one day, in this process.
+
+    An interrupted sync goes on where it stopped; a published, unchanged day costs nothing.
+    """
+    from gguf_assets.catalogue.sync_plan import SyncMode
+    from gguf_assets.printing import ProgressBars, print_outcome
+
+    if mode not in tuple(SyncMode):
+        raise Refused(
+            f"--mode {mode!r} is not allowed: use {', '.join(SyncMode)}",
+            category=ErrorCategory.CONFIGURATION,
+            remedy="gguf-assets sync --mode full",
+        )
+    chosen = _day(day)
+    from gguf_assets.orchestration.syncing import sync_day
+
+    with ProgressBars(quiet=as_json) as progress:
+        outcome = sync_day(chosen, SyncMode(mode), details, refetch=refetch, progress=progress)
+    if as_json:
+        _print_json(outcome.as_json())
+    else:
+        print_outcome(outcome)
+    if not outcome.published:
+        raise typer.Exit(_FAILED)
+
+
+@app.command()
+@_clear
+def rederive(
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="First day; the first stored one if left out.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", help="Last day; the last stored one if left out.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also change frozen days, and derive every later day again.")
+    ] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Rewrite the days whose schema is older than the present one.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Derive days again from their captures; no request is sent.
+
+    One day keeps the baseline its manifest names; of several days each builds on the one before it.
+    """
+    from gguf_assets.printing import ProgressBars
+
+    days = _day(first, "--from"), _day(last, "--to")
+    if None not in days and days[0] > days[1]:  # type: ignore[operator]
+        raise Refused(
+            f"--from {days[0]} lies after --to {days[1]}",
+            category=ErrorCategory.CONFIGURATION,
+            remedy=f"gguf-assets rederive --from {days[1]} --to {days[0]}",
+        )
+    from gguf_assets.orchestration.syncing import rederive_days
+
+    done: dict[str, str] = {}
+    with ProgressBars(quiet=as_json) as progress:
+        for day, changed in rederive_days(*days, replace=replace, upgrade=upgrade, progress=progress):
+            done[day.isoformat()] = "changed" if changed else "identical"
+            if not as_json:
+                progress.say(f"{day}  {done[day.isoformat()]}")
+    if as_json:
+        _print_json({"days": done, "requests": 0})
+    elif not done:
+        typer.echo("Nothing to do: no stored day is in the range." if not upgrade else "Nothing to upgrade.")
+
+
+@app.command()
+@_clear
+def status(
+    as_json: Json = False,
+    shown: Annotated[int, typer.Option("--last", min=1, help="How many syncs and days to show.")] = 10,
+) -> None:
+    """Show the last syncs, and every day with its state."""
+    from gguf_assets.orchestration.overview import overview
+    from gguf_assets.printing import print_overview
+
+    facts = overview(os.environ)
+    if as_json:
+        _print_json(facts.as_json())
+    else:
+        print_overview(facts, shown)
+
+
+@app.command()
+@_clear
+def report(
+    day: Annotated[
+        str | None,
+        typer.Option("--date", metavar="DAY", help="The day; the latest published one if left out."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the report of a day."""
+    from gguf_assets.orchestration.overview import stored_report
+
+    chosen, text = stored_report(os.environ, _day(day))
+    if as_json:
+        _print_json({"date": chosen.isoformat(), "report": text})
+    else:
+        typer.echo(text)
+
+
+@app.command()
+@_clear
+def doctor(as_json: Json = False) -> None:
+    """Say what is in force, what is missing and what to do; asks the Hub for its clock once."""
+    from gguf_assets.orchestration.doctor import examine
+    from gguf_assets.printing import print_examination
+
+    examination = examine(os.environ)
+    if as_json:
+        _print_json(examination.as_json())
+    else:
+        print_examination(examination)
+    if not examination.healthy:
+        raise typer.Exit(_FAILED)
+
+
+@app.command()
+@_clear
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address of the UI.")] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI on the same instance and data as the command line."""
+    from gguf_assets.orchestration.development import start_ui
+
+    raise typer.Exit(start_ui(os.environ, host, port, typer.echo))
+
+
+@app.command()
+@_clear
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Where to put the data; made anew every time.")
+    ] = None,
+    repositories: Annotated[int, typer.Option(min=1, help="Repositories on the first day.")] = 300,
+    days: Annotated[int, typer.Option(min=1, max=60, help="Days to live through.")] = 5,
+    seed: Annotated[int, typer.Option(help="Another seed is another Hub.")] = 0,
+) -> None:
+    """Run several days against a generated Hub, in a fresh folder, and say what to look at."""
+    from gguf_assets.orchestration.demonstration import DEMO_FOLDER, demonstrate
+    from gguf_assets.printing import ProgressBars, print_demo
+
+    target = DEMO_FOLDER if folder is None else folder
+    with ProgressBars() as progress:
+        tour = demonstrate(target, repositories, days, seed, progress)
+        outcomes = [progress.told(outcome) for outcome in tour]
+    print_demo(target, outcomes)
+
+
+@hub_app.command("serve")
+@_clear
+def hub_serve(
+    recording: Annotated[Path, typer.Option(help="Folder with YYYY-MM-DD.jsonl.gz files.")],
+    day: Annotated[
+        str | None, typer.Option(metavar="DAY", help="Day to serve; the last one if left out.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+) -> None:
+    """Serve recorded days on this machine, speaking the Hub's protocol, until interrupted."""
+    from gguf_assets.demo.recording import RecordedHub
+    from gguf_assets.demo.server import LoopbackHub, serve
+
+    source = RecordedHub(recording)
+
+    def announce(hub: LoopbackHub) -> None:
+        typer.echo(f"Serving {hub.clock.now().date()} of {len(source.days)} recorded days at {hub.url}")
+        typer.echo(f"Use it:       HF_ENDPOINT={hub.url} gguf-assets sync")
+        typer.echo(
+            f'Another day:  curl -X POST {hub.url}/_loopback/day -d \'{{"day": "{source.days[-1]}"}}\''
+        )
+        sys.stdout.flush()
+
+    serve(source, day=_day(day, "--day"), port=port, announce=announce)
+
+
+@hub_app.command("generate")
+@_clear
+def hub_generate(
+    folder: Annotated[Path, typer.Argument(help="Folder to write YYYY-MM-DD.jsonl.gz files to.")],
+    repositories: Annotated[int, typer.Option(min=1, help="Repositories on the first day.")] = 300,
+    days: Annotated[int, typer.Option(min=1, help="Number of days.")] = 5,
+    seed: Annotated[int, typer.Option(help="Another seed is another Hub.")] = 0,
+    last_day: Annotated[str | None, typer.Option(metavar="DAY", help="Last day; today if left out.")] = None,
+) -> None:
+    """Write a believable Hub that changes day by day, in the format that `hub serve` serves."""
+    from gguf_assets.demo.generate import GeneratedHub, write_generated
+
+    hub = GeneratedHub(seed=seed, repositories=repositories, days=days, last_day=_day(last_day, "--last-day"))
+    for path in write_generated(hub, folder, on_day=lambda path: typer.echo(f"wrote {path}")):
+        if path.suffix == ".json":
+            typer.echo(f"wrote {path} (what truly happened from day to day)")
+    typer.echo(f"Serve it: gguf-assets hub serve --recording {folder} --day {hub.days[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""What the Hub answered: the listing of the day and the details of repositories."""
+
+import time
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+import dagster as dg
+
+from gguf_assets.catalogue.parse import ListedPage, parse_listing_page
+from gguf_assets.catalogue.sync_plan import SyncMode
+from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets, listed_heads
+from gguf_assets.hub.client import HubClient
+from gguf_assets.hub.details import DetailsSummary, DetailTarget, fetch_details
+from gguf_assets.orchestration.capturing import CaptureRequest, obtain_capture
+from gguf_assets.orchestration.config import SyncConfig, detail_limit
+from gguf_assets.orchestration.derivation import capture_of_run
+from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.captures import Capture
+from gguf_assets.store.store import Store
+
+DETAILS_SECONDS = 30 * 60
+"""A run asks for details so long at most; the rest waits for the next run or the backlog job."""
+
+
+def day_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> date:
+    """Return the day of a run's partition."""
+    return date.fromisoformat(context.partition_key)
+
+
+def parsed_pages(capture: Capture) -> Iterator[ListedPage]:
+    """Yield the parsed pages of a capture."""
+    return (parse_listing_page(name, content) for name, content in capture.iter_pages())
+
+
+def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Return the assets `hub_listing` and `hub_details`."""
+
+    @dg.asset(partitions_def=days, group_name="capture", kinds={"huggingface"}, deps=["huggingface_hub"])
+    def hub_listing(
+        context: dg.AssetExecutionContext,
+        config: SyncConfig,
+        settings: dg.ResourceParam[LoadedSettings],
+        hub: dg.ResourceParam[HubClient],
+        store: dg.ResourceParam[Store],
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        """The raw pages of the Hub's listing of GGUF repositories on the day, byte for byte as they came."""
+        day, began = day_of(context), time.monotonic()
+        report = reporter(context, settings, progress)
+        with clear_failures():
+            request = CaptureRequest(
+                mode=SyncMode(config.mode.value),
+                refetch=config.refetch,
+                detail_limit=detail_limit(
+                    config.details, settings.settings.sync_behavior.detail_requests_per_run
+                ),
+            )
+            capture = obtain_capture(
+                store,
+                hub,
+                settings,
+                day,
+                request,
+                note_start=lambda begun, now: note_start(store, context.run.run_id, day, begun, now),
+                on_page=lambda pages, _rows: report.step("listing pages", pages, None),
+            )
+        context.log.info(capture.plan.reason_text)
+        return dg.MaterializeResult(metadata=listing_metadata(capture, hub.requests, began))
+
+    @dg.asset(partitions_def=days, group_name="capture", kinds={"huggingface"}, deps=[hub_listing])
+    def hub_details(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[LoadedSettings],
+        hub: dg.ResourceParam[HubClient],
+        store: dg.ResourceParam[Store],
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult:
+        """Sizes, hashes and header facts of new and changed repositories, under a request budget."""
+        began, before = time.monotonic(), hub.requests
+        report = reporter(context, settings, progress)
+        with clear_failures():
+            capture = capture_of_run(store, day_of(context), context.run.run_id)
+            summary = None if capture.details_complete else complete_details(store, hub, capture, report)
+        return dg.MaterializeResult(metadata=details_metadata(capture, summary, hub.requests - before, began))
+
+    return [hub_listing, hub_details]
+
+
+def reporter(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, settings: LoadedSettings, progress: Progress
+) -> Reporter:
+    """Return where a long step of this run tells how far it is."""
+    return Reporter(
+        progress, context.log.info, float(settings.settings.monitoring.progress_report_interval_seconds)
+    )
+
+
+def note_start(store: Store, run_id: str, day: date, capture: Capture | None, now: datetime | None) -> None:
+    """Write to the history that the sync has begun."""
+    plan = None if capture is None else capture.plan
+    store.history.started(
+        run_id,
+        day,
+        now,
+        mode=None if plan is None else plan.mode,
+        reason=None if plan is None else plan.reason,
+        run_id=run_id,
+        capture_run=None if capture is None else capture.run,
+    )
+
+
+def complete_details(store: Store, hub: HubClient, capture: Capture, report: Reporter) -> DetailsSummary:
+    """Ask for the details a capture wants within its budget, after taking over what is stored elsewhere."""
+    limit = capture.plan.detail_limit
+    if limit is not None:
+        limit = max(0, limit - capture.detail_requests)
+    if limit == 0:
+        summary = DetailsSummary(0, 0, 0, "budget")
+    else:
+        targets = wanted_details(store, capture)
+        adopt_answers(store, capture, {(row.hub_id, row.sha) for row in targets})
+        summary = ask(hub, capture, targets, limit, report)
+    capture.finish_details(stopped=summary.stopped_reason, failed=summary.failed, requests=summary.requests)
+    return summary
+
+
+def ask(
+    hub: HubClient, capture: Capture, targets: list[DetailTarget], limit: int | None, report: Reporter
+) -> DetailsSummary:
+    """Ask for targets within a request limit and the time of one run."""
+    open_targets = [target for target in targets if not capture.has_answer(target.hub_id, target.sha)]
+    total = len(open_targets) if limit is None else min(len(open_targets), limit)
+    end = time.monotonic() + DETAILS_SECONDS
+    done = 0
+
+    def answered(_: object) -> None:
+        nonlocal done
+        done += 1
+        report.step("file details", done, max(total, done))
+
+    return fetch_details(
+        hub, open_targets, capture, limit=limit, deadline=lambda: time.monotonic() >= end, on_answer=answered
+    )
+
+
+def wanted_details(store: Store, capture: Capture) -> list[DetailTarget]:
+    """Return whose details the day is missing, in the order of asking."""
+    baseline = store.published.latest_before(capture.day)
+    known = None
+    if baseline is not None:
+        known = store.published_tables(baseline.day).model_columns(list(KNOWN))
+    targets = detail_targets(listed_heads(parsed_pages(capture)), known)
+    columns = [targets[name].to_pylist() for name in TARGETS.names]
+    return [DetailTarget(*row) for row in zip(*columns, strict=True)]
+
+
+def adopt_answers(store: Store, capture: Capture, wanted: set[tuple[str, str]]) -> int:
+    """Take over answers that other captures hold (backlog, earlier walks): facts need no second request."""
+    adopted = 0
+    for other in _other_captures(store, capture):
+        for answer in other.iter_answers():
+            key = (answer.hub_id, answer.sha)
+            if key in wanted and answer.status == 200 and not capture.has_answer(*key):
+                capture.store_answer(
+                    hub_id=answer.hub_id,
+                    model_id=answer.model_id,
+                    sha=answer.sha,
+                    status=answer.status,
+                    info=answer.info,
+                    tree=answer.tree,
+                    requests=0,
+                )
+                adopted += 1
+    return adopted
+
+
+def _other_captures(store: Store, capture: Capture) -> Iterator[Capture]:
+    """Yield the captures since the baseline that hold answers the baseline did not use."""
+    baseline = store.published.latest_before(capture.day)
+    for day in store.captures.days():
+        if day > capture.day or (baseline is not None and day < baseline.day):
+            continue
+        for run in store.captures.runs(day):
+            if (day, run) == (capture.day, capture.run):
+                continue
+            other = store.captures.open(day, run)
+            used = 0
+            if baseline is not None and day == baseline.day and run == baseline.capture.run:
+                used = baseline.capture.details_files
+            if other.details_files > used:
+                yield other
+
+
+def listing_metadata(capture: Capture, requests: int, began: float) -> dict[str, Any]:
+    """Return the metadata of `hub_listing`."""
+    return {
+        "mode": capture.plan.mode,
+        "reason": capture.plan.reason_text,
+        "capture_run": capture.run,
+        "rows": capture.rows,
+        "pages": capture.pages_stored,
+        "requests": requests,
+        "requests_of_capture": capture.requests,
+        "observed_at": capture.observed_at.isoformat() if capture.observed_at else "",
+        "duration_seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def details_metadata(
+    capture: Capture, summary: DetailsSummary | None, requests: int, began: float
+) -> dict[str, Any]:
+    """Return the metadata of `hub_details`."""
+    return {
+        "asked": 0 if summary is None else summary.answered + summary.failed,
+        "failed": capture.details_failed,
+        "requests": requests,
+        "requests_of_capture": capture.detail_requests,
+        "stopped": capture.details_stopped or "",
+        "duration_seconds": round(time.monotonic() - began, 3),
+    }

@@ -1,0 +1,262 @@
+"""The candidate of the day: models, files and what changed since the baseline."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import Field
+
+from gguf_assets import __version__
+from gguf_assets.catalogue.delta import (
+    COMPARED,
+    FILE_COLUMNS,
+    DayTables,
+    Delta,
+    compare_days,
+    first_day_delta,
+)
+from gguf_assets.catalogue.details import read_details
+from gguf_assets.catalogue.findings import findings_table
+from gguf_assets.catalogue.parse import ListedPage, parse_listing_page
+from gguf_assets.catalogue.schema import DATASETS, ISSUES
+from gguf_assets.catalogue.snapshot import DayContext, SnapshotFigures, build_snapshot
+from gguf_assets.orchestration.assets.capture import day_of, reporter
+from gguf_assets.orchestration.derivation import Source, derivation_settings, source_of
+from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.metadata import PREVIEW_ROWS, dataset_metadata, definition_metadata
+from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.candidates import Candidates
+from gguf_assets.store.datasets import DatasetInfo, DatasetWriter, iter_batches, read_table, write_table
+from gguf_assets.store.store import DayFiles, Store
+
+TOP_QUANTIZATIONS = 10
+_PREVIEWED = {
+    "models": ("model_id", "sha", "downloads", "gguf_files", "quantizations"),
+    "files": ("model_id", "path", "role", "quantization", "size_bytes"),
+}
+
+
+class DeriveConfig(dg.Config):
+    """Options of the derivation."""
+
+    as_published: bool = Field(
+        default=False,
+        description="Keep the baseline that the day's manifest names, where the day is published.",
+    )
+
+
+def build_catalogue_assets(
+    days: dg.DailyPartitionsDefinition, capture: list[dg.AssetsDefinition]
+) -> list[dg.AssetsDefinition]:
+    """Return the assets `catalogue_models`, `catalogue_files` and `catalogue_delta`."""
+
+    @dg.multi_asset(
+        name="catalogue_tables",
+        partitions_def=days,
+        group_name="catalogue",
+        specs=[
+            dg.AssetSpec(
+                f"catalogue_{name}",
+                deps=[asset.key for asset in capture],
+                description=f"Candidate: {DATASETS[name].grain}.",
+                metadata=definition_metadata(name),
+                kinds={"parquet"},
+            )
+            for name in ("models", "files")
+        ],
+    )
+    def catalogue_tables(
+        context: dg.AssetExecutionContext,
+        config: DeriveConfig,
+        settings: dg.ResourceParam[LoadedSettings],
+        store: dg.ResourceParam[Store],
+        progress: dg.ResourceParam[Progress],
+    ) -> Iterator[dg.MaterializeResult]:
+        """Merge the captured walk and details onto the last published day."""
+        began = time.monotonic()
+        with clear_failures():
+            source = source_of(store, day_of(context), context.run.run_id, as_published=config.as_published)
+            figures, infos = derive_tables(store, settings, source, reporter(context, settings, progress))
+        for name in ("models", "files"):
+            yield dg.MaterializeResult(
+                asset_key=f"catalogue_{name}",
+                metadata=tables_metadata(store, source, name, infos[name], figures, began),
+                data_version=dg.DataVersion(infos[name].row_digest),
+            )
+
+    @dg.asset(
+        partitions_def=days,
+        group_name="catalogue",
+        kinds={"parquet"},
+        deps=[catalogue_tables],
+        metadata=definition_metadata("changes"),
+    )
+    def catalogue_delta(
+        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]
+    ) -> dg.MaterializeResult:
+        """What changed since the baseline, by model and by file, and who is gone for good."""
+        day, began = day_of(context), time.monotonic()
+        with clear_failures():
+            delta = derive_delta(store, day)
+            infos = write_delta(store, day, delta)
+        return dg.MaterializeResult(
+            metadata={
+                **dataset_metadata(
+                    infos["changes"], str(store.layout.candidate_file("changes", day)), delta.changes
+                ),
+                **{kind: delta.counts().get(kind, 0) for kind in ("added", "updated", "removed", "renamed")},
+                "file_changes": infos["file_changes"].rows,
+                "tombstones": infos["tombstones"].rows,
+                "duration_seconds": round(time.monotonic() - began, 3),
+            },
+            data_version=dg.DataVersion(infos["changes"].row_digest),
+        )
+
+    return [catalogue_tables, catalogue_delta]
+
+
+class _TableWriter:
+    """Writes `models` and `files` side by side; satisfies `catalogue`'s `SnapshotSink`."""
+
+    def __init__(self, models: DatasetWriter, files: DatasetWriter, report: Reporter) -> None:
+        self.writers = {"models": models, "files": files}
+        self._report = report
+        self._models = 0
+
+    def write_models(self, rows: pa.Table) -> None:
+        self.writers["models"].write(rows)
+        self._models += rows.num_rows
+        self._report.step("models merged", self._models, None)
+
+    def write_files(self, rows: pa.Table) -> None:
+        self.writers["files"].write(rows)
+
+
+def derive_tables(
+    store: Store, settings: LoadedSettings, source: Source, report: Reporter
+) -> tuple[SnapshotFigures, dict[str, DatasetInfo]]:
+    """Write the candidate's `models` and `files`, and what was set aside on the way."""
+    capture, candidates = source.capture, store.candidates
+    day = capture.day
+    candidates.begin(
+        day,
+        capture=source.capture_ref(),
+        baseline=source.baseline_ref(),
+        derivation=derivation_settings(settings),
+        pipeline_version=__version__,
+    )
+    finished: dict[str, DatasetWriter] = {}
+
+    @contextmanager
+    def open_sink() -> Iterator[_TableWriter]:
+        with ExitStack() as stack:
+            models, files = (
+                stack.enter_context(candidates.writer(name, day)) for name in ("models", "files")
+            )
+            finished.update(models=models, files=files)
+            yield _TableWriter(models, files, report)
+
+    def pages() -> Iterable[ListedPage]:
+        return (parse_listing_page(name, content) for name, content in capture.iter_pages())
+
+    assert capture.observed_at is not None, "a complete capture has a first page"
+    figures = build_snapshot(
+        pages,
+        read_details(capture.iter_answers(source.details_files)),
+        None if source.baseline is None else store.published_tables(source.baseline.day),
+        DayContext(day, None if source.baseline is None else source.baseline.day, capture.observed_at),
+        open_sink,
+    )
+    infos = {name: writer.info for name, writer in finished.items()}
+    write_table(store.layout.candidate_findings(day), findings_table(figures.findings, day), ISSUES.arrow)
+    candidates.record(day, infos, figures=snapshot_figures(figures))
+    return figures, infos
+
+
+def snapshot_figures(figures: SnapshotFigures) -> dict[str, Any]:
+    """Return the figures of a snapshot as the manifest keeps them."""
+    return {
+        "models": figures.models,
+        "listed": figures.listed,
+        "quarantined": figures.quarantined,
+        "not_gguf": figures.not_gguf,
+        "duplicates": figures.duplicates,
+        "unconfirmed": figures.unconfirmed,
+        "taken_over": figures.taken_over,
+        "undated": figures.undated,
+        "details_known": figures.details_known,
+        "files": figures.files,
+        "quantizations": dict(_most(figures.quantizations)),
+    }
+
+
+def _most(counter: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))[:TOP_QUANTIZATIONS]
+
+
+def tables_metadata(
+    store: Store, source: Source, name: str, info: DatasetInfo, figures: SnapshotFigures, began: float
+) -> dict[str, Any]:
+    """Return the metadata of `catalogue_models` or `catalogue_files`."""
+    path = store.layout.candidate_file(name, source.capture.day)
+    metadata = dataset_metadata(info, str(path), _first_rows(name, path))
+    metadata["mode"] = source.capture.plan.mode
+    metadata["baseline"] = "none" if source.baseline is None else source.baseline.day.isoformat()
+    if name == "models":
+        counts = snapshot_figures(figures)
+        metadata |= {key: value for key, value in counts.items() if isinstance(value, int)}
+        metadata["duration_seconds"] = round(time.monotonic() - began, 3)
+    else:
+        metadata["quantizations"] = dg.MetadataValue.json(dict(_most(figures.quantizations)))
+    return metadata
+
+
+def _first_rows(name: str, path: Path) -> pa.Table | None:
+    batch = next(iter_batches(path, list(_PREVIEWED[name]), batch_rows=PREVIEW_ROWS), None)
+    return None if batch is None else pa.Table.from_batches([batch])
+
+
+def derive_delta(store: Store, day: date) -> Delta:
+    """Compare the candidate with the baseline its manifest names."""
+    manifest = store.candidates.manifest(day)
+    if manifest.baseline is None:
+        return first_day_delta()
+    baseline = manifest.baseline.date
+    return compare_days(
+        day,
+        baseline,
+        _side(store.published_tables(baseline)),
+        _side(store.candidate_tables(day)),
+        read_table(store.published.file("tombstones", baseline)),
+        names_walked=manifest.capture.kind == "full",
+    )
+
+
+def _side(tables: DayFiles) -> DayTables:
+    return DayTables(
+        models=tables.model_columns(list(COMPARED)),
+        rows=tables.models_of,
+        files=lambda hub_ids: tables.files_of(hub_ids, list(FILE_COLUMNS)),
+    )
+
+
+def write_delta(store: Store, day: date, delta: Delta) -> dict[str, DatasetInfo]:
+    """Write the three tables of a delta as candidates."""
+    tables = {"changes": delta.changes, "file_changes": delta.file_changes, "tombstones": delta.tombstones}
+    infos = {name: write_candidate(store.candidates, name, day, table) for name, table in tables.items()}
+    store.candidates.record(day, infos, figures={"changes": delta.counts()})
+    return infos
+
+
+def write_candidate(candidates: Candidates, name: str, day: date, table: pa.Table) -> DatasetInfo:
+    """Write a whole table as a candidate."""
+    with candidates.writer(name, day) as writer:
+        writer.write(table)
+    return writer.info

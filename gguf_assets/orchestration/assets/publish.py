@@ -1,0 +1,92 @@
+"""What readers see: the published day, and the report on the sync that made it."""
+
+import time
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from gguf_assets.errors import ErrorCategory, PermanentError
+from gguf_assets.orchestration.assets.capture import day_of
+from gguf_assets.orchestration.capturing import end_of_capture
+from gguf_assets.orchestration.config import PublishConfig
+from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.reporting import report_sync
+from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.manifests import CandidateManifest
+from gguf_assets.store.publish import PublishOutcome, publish
+from gguf_assets.store.store import Store
+
+
+def build_publish_assets(
+    days: dg.DailyPartitionsDefinition, judged: list[dg.AssetsDefinition]
+) -> list[dg.AssetsDefinition]:
+    """Return the assets `published_catalogue` and `sync_report`."""
+
+    @dg.asset(partitions_def=days, group_name="published", kinds={"parquet"}, deps=judged)
+    def published_catalogue(
+        context: dg.AssetExecutionContext,
+        config: PublishConfig,
+        settings: dg.ResourceParam[LoadedSettings],
+        store: dg.ResourceParam[Store],
+    ) -> dg.MaterializeResult:
+        """The day as readers see it: all datasets, all or nothing; refused below the threshold."""
+        began = time.monotonic()
+        with clear_failures():
+            candidate = store.candidates.manifest(day_of(context))
+            refuse_frozen(store, settings, candidate, replace=config.replace)
+            outcome = publish(store.layout, candidate)
+        return dg.MaterializeResult(metadata=published_metadata(store, outcome, began))
+
+    @dg.asset(partitions_def=days, group_name="published", kinds={"markdown"}, deps=[published_catalogue])
+    def sync_report(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[LoadedSettings],
+        store: dg.ResourceParam[Store],
+    ) -> dg.MaterializeResult:
+        """The report of the day, and the end of the sync in the history."""
+        with clear_failures():
+            text, block, figures = report_sync(store, context.instance, context.run, day_of(context))
+        context.log.info(block)
+        return dg.MaterializeResult(metadata={"report": dg.MetadataValue.md(text), **figures})
+
+    return [published_catalogue, sync_report]
+
+
+def refuse_frozen(
+    store: Store, settings: LoadedSettings, candidate: CandidateManifest, *, replace: bool
+) -> None:
+    """Refuse to change a day that the Hub has left for good.
+
+    Raises:
+        PermanentError: the day is published with other content and frozen, and `replace` was not given.
+    """
+    day = candidate.day
+    published, newest = store.published.manifest(day), store.newest_hub_time()
+    if published is None or replace or newest is None or newest < end_of_capture(day, settings):
+        return
+    other = sorted(name for name, info in candidate.files.items() if published.files.get(name) != info)
+    if other:
+        raise PermanentError(
+            f"{day} is frozen and would change in {', '.join(other)}: published days stay as they are once "
+            "the Hub has left them",
+            category=ErrorCategory.DATA,
+            remedy="To replace it and derive every later day again: "
+            f"gguf-assets rederive --from {day} --replace",
+        )
+
+
+def published_metadata(store: Store, outcome: PublishOutcome, began: float) -> dict[str, Any]:
+    """Return the metadata of `published_catalogue`."""
+    manifest = outcome.manifest
+    day: date = manifest.day
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": manifest.files["models"].rows,
+        "unchanged": outcome.unchanged,
+        "completeness": manifest.completeness or 0.0,
+        "days_published": len(store.published.days()),
+        "bytes": sum(info.bytes for info in manifest.files.values()),
+        "duration_seconds": round(time.monotonic() - began, 3),
+        "manifest": dg.MetadataValue.path(str(store.layout.published_manifest(day))),
+    }
+    return metadata | {f"rows_{name}": info.rows for name, info in manifest.files.items()}

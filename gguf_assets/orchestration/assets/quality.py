@@ -1,0 +1,200 @@
+"""What the candidate is worth: validation, completeness and health."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gguf_assets.orchestration import checks
+from gguf_assets.orchestration.assets.capture import day_of
+from gguf_assets.orchestration.assets.catalogue import write_candidate
+from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.metadata import dataset_metadata, definition_metadata
+from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.datasets import DatasetInfo, read_table
+from gguf_assets.store.manifests import Verdict
+from gguf_assets.store.store import Store
+
+JUDGED = ("models", "files", "changes", "file_changes", "tombstones", "issues")
+
+
+def build_quality_assets(
+    days: dg.DailyPartitionsDefinition, catalogue: list[dg.AssetsDefinition]
+) -> list[dg.AssetsDefinition]:
+    """Return the assets `validation_report` and `health_scores`."""
+
+    @dg.asset(
+        partitions_def=days,
+        group_name="quality",
+        kinds={"parquet"},
+        deps=catalogue,
+        check_specs=checks.SPECS,
+        metadata=definition_metadata("issues"),
+    )
+    def validation_report(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[LoadedSettings],
+        store: dg.ResourceParam[Store],
+    ) -> dg.MaterializeResult:
+        """Everything found wrong with the day, and the verdict whether it may be published."""
+        began = time.monotonic()
+        with clear_failures():
+            judgement = judge(store, settings, day_of(context))
+        return dg.MaterializeResult(
+            metadata=judgement.metadata(store, day_of(context), began), check_results=judgement.results
+        )
+
+    @dg.asset(
+        partitions_def=days,
+        group_name="quality",
+        kinds={"parquet"},
+        deps=catalogue,
+        metadata=definition_metadata("health"),
+    )
+    def health_scores(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[LoadedSettings],
+        store: dg.ResourceParam[Store],
+    ) -> dg.MaterializeResult:
+        """How healthy each model is, 0 to 10, with the checks, reasons and unknowns behind it."""
+        day, began = day_of(context), time.monotonic()
+        with clear_failures():
+            info, grades, mean = score_day(store, day, settings.settings.validation.enable_quality_scoring)
+        metadata: dict[str, Any] = {
+            **dataset_metadata(info, str(store.layout.candidate_file("health", day))),
+            **{f"grade_{grade}": count for grade, count in grades.items()},
+            "duration_seconds": round(time.monotonic() - began, 3),
+        }
+        return dg.MaterializeResult(metadata=metadata if mean is None else {**metadata, "mean_score": mean})
+
+    return [validation_report, health_scores]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What `validation_report` found.
+
+    Attributes:
+        verdict: whether the candidate may be published.
+        info: the written `issues`.
+        issues: their first rows.
+        results: the asset checks.
+    """
+
+    verdict: Verdict
+    info: DatasetInfo
+    issues: pa.Table
+    results: list[dg.AssetCheckResult]
+
+    def metadata(self, store: Store, day: date, began: float) -> dict[str, Any]:
+        """Return the metadata of the materialisation."""
+        figures = {
+            name: value for name, value in self.verdict.figures.items() if isinstance(value, int | float)
+        }
+        return {
+            **dataset_metadata(self.info, str(store.layout.candidate_file("issues", day)), self.issues),
+            **figures,
+            "completeness": self.verdict.completeness or 0.0,
+            "publishable": self.verdict.publishable,
+            "duration_seconds": round(time.monotonic() - began, 3),
+        }
+
+
+def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
+    """Validate the candidate, measure its completeness, write `issues` and record the verdict."""
+    from gguf_assets.quality.completeness import ListingCounts, file_detail_coverage, gate, measure
+    from gguf_assets.quality.rules import RULES, Validation
+
+    rules = settings.settings.validation
+    manifest = store.candidates.manifest(day)
+    tables = store.candidate_tables(day)
+    validation = Validation(day, schema_validation=rules.enable_schema_validation)
+    counts = ListingCounts()
+    for batch in tables.models():
+        validation.models(batch)
+        counts.add(batch)
+    for batch in tables.files():
+        validation.files(batch)
+    result = validation.finish()
+    set_aside = read_table(store.layout.candidate_findings(day))
+    issues = pa.concat_tables([set_aside, result.issues])
+    completeness = measure(
+        listed=counts.listed,
+        quarantined=int(manifest.figures["quarantined"]),
+        absent_unconfirmed=counts.unconfirmed,
+        put_back=counts.put_back,
+        seen_by_other_routes=0,
+        baseline_known=manifest.baseline is not None,
+        filled=counts.filled,
+        walk_ended=store.captures.open(day, manifest.capture.run).listing_complete,
+    )
+    verdict_gate = gate(completeness, rules.min_completeness_score)
+    complete_enough = verdict_gate.passed or not rules.enable_completeness_checking
+    coverage = file_detail_coverage(counts.details_known, counts.models)
+    found = Counter({entry["values"]: entry["counts"] for entry in _value_counts(set_aside["rule"])})
+    warnings = {name: n for name, n in result.counts.items() if RULES[name].severity != "error"}
+    info = write_candidate(store.candidates, "issues", day, issues)
+    store.candidates.record(day, {"issues": info})
+    verdict = Verdict(
+        publishable=complete_enough and not result.blocking,
+        reasons=(
+            *(() if complete_enough else (verdict_gate.text,)),
+            *(f"rule {name} is broken ({result.counts[name]:,} findings)" for name in result.blocking),
+        ),
+        completeness=completeness.score,
+        figures={
+            "coverage": completeness.coverage,
+            "fill": completeness.fill,
+            "parts": completeness.parts,
+            "gate": verdict_gate.text,
+            "file_detail_coverage": coverage,
+            "issues": issues.num_rows,
+            "findings": {**result.counts, **found},
+            "skipped": [name for name, outcome in result.checked.items() if outcome == "skipped"],
+            "blocking": result.blocking,
+        },
+    )
+    store.candidates.record_verdict(day, verdict, JUDGED)
+    results = [
+        checks.completeness_result(completeness, verdict_gate, rules.enable_completeness_checking),
+        checks.rules_result(result),
+        checks.details_result(counts.details_known, counts.models, coverage),
+        checks.warnings_result({**warnings, **found}),
+    ]
+    return Judgement(verdict, info, issues.slice(0, 5), results)
+
+
+def _value_counts(column: pa.ChunkedArray) -> Iterable[dict[str, Any]]:
+    counts: list[dict[str, Any]] = pc.value_counts(column).to_pylist()
+    return counts
+
+
+def score_day(store: Store, day: date, enabled: bool) -> tuple[DatasetInfo, dict[str, int], float | None]:
+    """Write the health of every model; return it with the number of models per grade and the mean score."""
+    from gguf_assets.catalogue.schema import GRADES
+    from gguf_assets.quality.file_facts import FileFacts
+    from gguf_assets.quality.health import score_models
+
+    tables, facts = store.candidate_tables(day), FileFacts()
+    grades: Counter[str] = Counter()
+    total = known = 0.0
+    if enabled:
+        for batch in tables.files():
+            facts.add(batch)
+    with store.candidates.writer("health", day) as writer:
+        for batch in tables.models() if enabled else ():
+            scores = score_models(batch, facts)
+            writer.write(scores)
+            for entry in _value_counts(scores["grade"].drop_null()):
+                grades[entry["values"]] += entry["counts"]
+            total += pc.sum(scores["score"]).as_py() or 0.0
+            known += pc.count(scores["score"]).as_py()
+    by_grade = {grade: grades[grade] for grade in GRADES}
+    store.candidates.record(day, {"health": writer.info}, figures={"grades": by_grade})
+    return writer.info, by_grade, round(total / known, 3) if known else None

@@ -1,0 +1,114 @@
+"""The asset checks: which verdicts of `quality/` the UI shows, and which of them stop publishing.
+
+The checks are results of `validation_report` itself, so each run judges its own day; the verdict is also
+stored with the candidate, where `published_catalogue` reads it again whoever launches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from gguf_assets.quality.completeness import Completeness, Gate
+from gguf_assets.quality.rules import RULES, ValidationResult
+
+ASSET = "validation_report"
+COMPLETENESS, RULES_KEPT, DETAILS, WARNINGS = (
+    "completeness",
+    "rules_for_publishing",
+    "file_detail_coverage",
+    "warnings",
+)
+
+SPECS = [
+    dg.AssetCheckSpec(
+        COMPLETENESS,
+        asset=ASSET,
+        blocking=True,
+        description="Coverage x fill reaches validation.min_completeness_score.",
+    ),
+    dg.AssetCheckSpec(
+        RULES_KEPT,
+        asset=ASSET,
+        blocking=True,
+        description="No rule is broken without which a day must not be published.",
+    ),
+    dg.AssetCheckSpec(
+        DETAILS, asset=ASSET, description="Share of models whose file details are known at their sha."
+    ),
+    dg.AssetCheckSpec(WARNINGS, asset=ASSET, description="Rules of lower severity."),
+]
+
+
+def completeness_result(completeness: Completeness, gate: Gate, enabled: bool) -> dg.AssetCheckResult:
+    """Return the verdict on completeness; a check that is switched off says so and is no pass."""
+    if not enabled:
+        return _skipped(COMPLETENESS, "validation.enable_completeness_checking is off")
+    metadata: dict[str, float | int] = {
+        "score": completeness.score,
+        "fill": completeness.fill,
+        **{name: value for name, value in completeness.parts.items() if not isinstance(value, bool)},
+    }
+    if completeness.coverage is not None:
+        metadata["coverage"] = completeness.coverage
+    elif gate.passed:
+        return dg.AssetCheckResult(
+            check_name=COMPLETENESS,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"No independent count: {gate.text}",
+            metadata=metadata,
+        )
+    return dg.AssetCheckResult(
+        check_name=COMPLETENESS, passed=gate.passed, description=gate.text, metadata=metadata
+    )
+
+
+def rules_result(result: ValidationResult) -> dg.AssetCheckResult:
+    """Return the verdict on the rules that stop publishing."""
+    counts = {name: result.counts[name] for name, rule in RULES.items() if rule.severity == "error"}
+    skipped = [name for name in counts if result.checked[name] == "skipped"]
+    text = "broken: " + ", ".join(result.blocking) if result.blocking else f"{len(counts)} rules kept"
+    if skipped:
+        text += "; skipped: " + ", ".join(skipped)
+    return dg.AssetCheckResult(
+        check_name=RULES_KEPT,
+        passed=not result.blocking and not skipped,
+        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
+        description=text,
+        metadata=dict(counts),
+    )
+
+
+def warnings_result(counts: Mapping[str, int]) -> dg.AssetCheckResult:
+    """Return what was found that does not stop publishing, by rule."""
+    found = {name: count for name, count in counts.items() if count}
+    return dg.AssetCheckResult(
+        check_name=WARNINGS,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=", ".join(f"{name}: {count:,}" for name, count in found.items()) or "nothing found",
+        metadata=dict(counts),
+    )
+
+
+def details_result(known: int, models: int, coverage: float | None) -> dg.AssetCheckResult:
+    """Return how far file details are known; low by necessity after a first run, so it only warns."""
+    return dg.AssetCheckResult(
+        check_name=DETAILS,
+        passed=known == models,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"file details known for {known:,} of {models:,} models",
+        metadata={"known": known, "models": models, "share": 0.0 if coverage is None else coverage},
+    )
+
+
+def _skipped(name: str, why: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"skipped: {why}",
+        metadata={"skipped": True},
+    )

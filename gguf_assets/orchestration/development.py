@@ -1,0 +1,51 @@
+"""Opening the Dagster UI on the instance and data of the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+from gguf_assets.orchestration.demonstration import DEMO_FOLDER
+from gguf_assets.orchestration.instance import open_instance
+from gguf_assets.orchestration.resources import layout_of
+from gguf_assets.orchestration.runs import reap_dead_runs
+from gguf_assets.settings.load import load_settings
+from gguf_assets.store.layout import Layout
+from gguf_assets.store.store import Store
+
+DATA, STATE = "GGUF_ASSETS_DATA_DIR", "GGUF_ASSETS_STATE_DIR"
+
+
+def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[str], None]) -> int:
+    """Run `dagster dev` until it is interrupted; return its exit code.
+
+    Where nothing is stored yet but the demo has been run, the demo's data are shown.
+    """
+    layout = layout_of(load_settings(environ))
+    demo = DEMO_FOLDER.absolute()
+    if (
+        Store(layout).earliest_day() is None
+        and not environ.get(DATA)
+        and Store(Layout(demo, demo)).published.days()
+    ):
+        say(f"Nothing is stored in {layout.data} yet: showing the demo's data in {demo}")
+        layout = Layout(demo, demo)
+    with open_instance(layout.dagster_home) as instance:
+        for run_id in reap_dead_runs(instance):
+            say(f"Run {run_id}: its process is gone, it is now shown as failed")
+    say(f"Dagster UI: http://{host}:{port} (data in {layout.data}). Stop it with Ctrl-C.")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "gguf_assets.definitions"]
+    settings = {
+        DATA: str(layout.data.absolute()),
+        STATE: str(layout.state.absolute()),
+        "DAGSTER_HOME": str(layout.dagster_home.absolute()),
+        "PYTHONWARNINGS": "ignore",
+    }
+    try:
+        return subprocess.run(
+            [*command, "--host", host, "--port", str(port)], env={**os.environ, **settings}, check=False
+        ).returncode
+    except KeyboardInterrupt:
+        return 0

@@ -1,0 +1,24 @@
+"""The hook of the jobs: a failed step is written to the history as the end of the sync.
+
+A process that is killed runs no hook; its sync is known as failed by its missing end.
+"""
+
+import dagster as dg
+
+from gguf_assets.errors import ErrorCategory
+from gguf_assets.masking import mask
+from gguf_assets.orchestration.failures import CATEGORY
+from gguf_assets.orchestration.reporting import record_failure
+
+
+@dg.failure_hook(required_resource_keys={"store"})
+def record_failed_sync(context: dg.HookContext) -> None:
+    """Record why a sync failed; a refusal is no sync and leaves no trace."""
+    error = context.op_exception
+    category, message = ErrorCategory.SYSTEM.value, mask(str(error))
+    if isinstance(error, dg.Failure):
+        message = error.description or message
+        named = error.metadata.get(CATEGORY)
+        category = category if named is None else str(named.value)
+    if category != ErrorCategory.REFUSED:
+        record_failure(context.resources.store, context.run_id, message, category)

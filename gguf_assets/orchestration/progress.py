@@ -1,0 +1,41 @@
+"""Telling how far a long step is: the command line hands in a bar, the UI gets log lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+LOG_EVERY_SECONDS = 30.0
+
+
+class Progress(Protocol):
+    """Where a step reports how far it is."""
+
+    def step(self, name: str, done: int, total: int | None) -> None:
+        """Take the present state of a step; `total` is None while nobody knows it."""
+
+
+class NoProgress:
+    """Reports nothing."""
+
+    def step(self, name: str, done: int, total: int | None) -> None:
+        """Ignore the report."""
+
+
+class Reporter:
+    """Passes every report on, and a log line now and then."""
+
+    def __init__(self, progress: Progress, log: Callable[[str], None], seconds: float) -> None:
+        self._progress = progress
+        self._log = log
+        self._seconds = seconds
+        self._next = time.monotonic() + seconds
+
+    def step(self, name: str, done: int, total: int | None) -> None:
+        """Report the present state of a step."""
+        self._progress.step(name, done, total)
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self._seconds
+            self._log(f"{name}: {done:,}" + ("" if total is None else f" of {total:,}"))

@@ -1,0 +1,196 @@
+"""The end of a sync: its report, its figures in the history, and the metadata of the last sync.
+
+Figures come from the manifests and from Dagster's record of the run; the wording is `quality/report`'s.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from gguf_assets.orchestration.runs import REQUESTS_BEFORE
+from gguf_assets.store.atomic import write_atomically
+from gguf_assets.store.captures import Capture
+from gguf_assets.store.datasets import read_table
+from gguf_assets.store.history import SyncMetadata
+from gguf_assets.store.manifests import PublishedManifest
+from gguf_assets.store.store import Store
+
+_STAGES = {
+    "hub_listing": "listing",
+    "hub_details": "details",
+    "catalogue_tables": "models and files",
+    "catalogue_delta": "delta",
+    "validation_report": "validation",
+    "health_scores": "health",
+    "published_catalogue": "publishing",
+}
+
+
+def report_sync(
+    store: Store, instance: dg.DagsterInstance, run: dg.DagsterRun, day: date
+) -> tuple[str, str, dict[str, Any]]:
+    """Write the day's report and, where this run is a sync, its end in the history.
+
+    Returns:
+        The report as Markdown, the block for the log, and numeric figures for the UI.
+    """
+    manifest = store.published.manifest(day)
+    assert manifest is not None, "published_catalogue comes before"
+    capture = store.captures.open(day, manifest.capture.run)
+    durations = stage_durations(instance, run.run_id)
+    text, block = day_text(store, manifest, capture, durations)
+    write_atomically(store.layout.report_file(day), text.encode())
+    figures = sync_figures(manifest, run_requests(instance, run), durations)
+    if any(sync.sync_id == run.run_id for sync in store.history.syncs()):
+        store.history.finished(
+            run.run_id,
+            published=True,
+            hub_time=capture.last_hub_date,
+            mode=manifest.mode,
+            reason=manifest.reason,
+            figures=figures,
+        )
+        store.history.write_last_sync(last_sync(capture, manifest, figures))
+    return text, block, {name: value for name, value in figures.items() if isinstance(value, int | float)}
+
+
+def stage_durations(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    """Return the seconds of every finished stage of a run, in the order of the flow."""
+    stats = {entry.step_key: entry for entry in instance.get_run_step_stats(run_id)}
+    durations = {}
+    for step, name in _STAGES.items():
+        entry = stats.get(step)
+        if entry is not None and entry.start_time and entry.end_time:
+            durations[name] = round(entry.end_time - entry.start_time, 3)
+    return durations
+
+
+def run_requests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, int]:
+    """Return the requests a run sent, from the metadata of its materialisations.
+
+    `detail_requests` counts repositories asked for; the further tree pages that a repository of 1,000 files
+    takes are among `requests`.
+    """
+    requests, asked = int(run.tags.get(REQUESTS_BEFORE, "0")), 0
+    for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        event = record.dagster_event
+        if event is None or event.asset_key is None:
+            continue
+        metadata = event.step_materialization_data.materialization.metadata
+        if event.asset_key.to_user_string() in ("hub_listing", "hub_details"):
+            requests += int(str(metadata["requests"].value))
+        if "asked" in metadata:
+            asked += int(str(metadata["asked"].value))
+    return {"requests": requests, "detail_requests": asked}
+
+
+def sync_figures(
+    manifest: PublishedManifest, requests: dict[str, int], durations: dict[str, float]
+) -> dict[str, Any]:
+    """Return the figures of a sync that the history keeps and the command line prints."""
+    changes = manifest.figures.get("changes", {})
+    return {
+        "models": manifest.rows["models"],
+        "files": manifest.rows["files"],
+        **{kind: changes.get(kind, 0) for kind in ("added", "updated", "removed", "renamed")},
+        "unconfirmed": manifest.figures["unconfirmed"],
+        "completeness": manifest.completeness,
+        "issues": manifest.rows["issues"],
+        **requests,
+        "duration_seconds": round(sum(durations.values()), 3),
+    }
+
+
+def last_sync(capture: Capture, manifest: PublishedManifest, figures: dict[str, Any]) -> SyncMetadata:
+    """Return the nine figures of the last sync."""
+    ended = capture.last_hub_date
+    return SyncMetadata(
+        last_sync_time=None if ended is None else ended.isoformat(),
+        sync_mode=manifest.mode,
+        total_models_processed=processed(manifest),
+        models_added=figures["added"],
+        models_updated=figures["updated"],
+        models_removed=figures["removed"],
+        sync_duration=figures["duration_seconds"],
+    )
+
+
+def processed(manifest: PublishedManifest) -> int:
+    """Return how many models a sync worked through: all in a full one, else new, changed and undated ones."""
+    if manifest.mode == "full" or manifest.baseline is None:
+        listed: int = manifest.figures["listed"]
+        return listed
+    changes = manifest.figures.get("changes", {})
+    kinds = ("added", "restored", "recreated", "updated")
+    count: int = sum(changes.get(kind, 0) for kind in kinds) + manifest.figures["undated"]
+    return count
+
+
+def day_text(
+    store: Store, manifest: PublishedManifest, capture: Capture, durations: dict[str, float]
+) -> tuple[str, str]:
+    """Return the report of a published day as Markdown, and the block for the log."""
+    from gguf_assets.quality.completeness import Completeness, Gate
+    from gguf_assets.quality.highlights import Movers, Vocabulary
+    from gguf_assets.quality.report import DayFacts, change_counts, day_report, sync_mode_report
+
+    day, judged = manifest.day, manifest.judged
+    changes = read_table(store.published.file("changes", day))
+    movers, vocabulary = Movers(), Vocabulary()
+    for batch in store.published_tables(day).models(_REPORTED):
+        movers.add(batch)
+        vocabulary.add(batch)
+    before = None
+    if manifest.baseline is not None:
+        before = Vocabulary()
+        for batch in store.published_tables(manifest.baseline.date).models(["architecture", "quantizations"]):
+            before.add(batch)
+    facts = DayFacts(
+        day=day,
+        baseline=None if manifest.baseline is None else manifest.baseline.date,
+        mode=manifest.mode,
+        reason=capture.plan.reason_text,
+        models=manifest.rows["models"],
+        files=manifest.rows["files"],
+        processed=processed(manifest),
+        details_known=int(manifest.figures["details_known"]),
+        requests=capture.requests + capture.detail_requests,
+        detail_requests=capture.detail_requests,
+        durations=durations,
+        completeness=Completeness(
+            manifest.completeness or 0.0, judged["coverage"], judged["fill"], judged["parts"]
+        ),
+        gate=Gate(True, judged["gate"]),
+        findings=judged["findings"],
+        skipped=judged["skipped"],
+        blocking=judged["blocking"],
+        grades=manifest.figures.get("grades", {}),
+        published=True,
+    )
+    return (
+        day_report(facts, changes, movers, vocabulary, before),
+        sync_mode_report(facts, change_counts(changes)),
+    )
+
+
+_REPORTED = ["model_id", "hub_id", "downloads", "downloads_delta", "architecture", "quantizations"]
+
+
+def record_failure(store: Store, run_id: str, message: str, category: str) -> None:
+    """Write to history and metadata that a begun sync has failed."""
+    began = next((sync for sync in store.history.syncs() if sync.sync_id == run_id), None)
+    if began is None:
+        return
+    store.history.failed(run_id, message, category)
+    store.history.write_last_sync(
+        SyncMetadata(
+            last_sync_time=None if began.hub_time is None else began.hub_time.isoformat(),
+            sync_mode=began.mode,
+            sync_duration=0.0,
+            success=False,
+            error_message=message,
+        )
+    )

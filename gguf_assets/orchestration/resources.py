@@ -1,0 +1,125 @@
+"""The resources: settings, store and Hub, each a plain object of the core built when a run starts.
+
+Settings are read anew for every run, so a changed file or variable needs no reload. The store's resource
+takes the writer's lock for the length of the run, completes what a dead process left and reaps dead runs.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from gguf_assets.errors import Refused
+from gguf_assets.hub.client import HubClient
+from gguf_assets.hub.limits import RequestLimits
+from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.runs import process_tags, reap_dead_runs
+from gguf_assets.settings.limits import effective_limits
+from gguf_assets.settings.load import LoadedSettings, load_settings
+from gguf_assets.settings.token import require_token
+from gguf_assets.store.layout import Layout
+from gguf_assets.store.lock import WriterLock
+from gguf_assets.store.publish import recover
+from gguf_assets.store.store import Store
+
+
+def layout_of(loaded: LoadedSettings) -> Layout:
+    """Return where everything lies according to the settings."""
+    return Layout(data=loaded.data_dir, state=loaded.state_dir, config=loaded.config_dir)
+
+
+def request_limits(loaded: LoadedSettings) -> RequestLimits:
+    """Return the limits in force as the Hub's client takes them."""
+    limits = effective_limits(loaded)
+    return RequestLimits(
+        requests_per_second=limits.requests_per_second,
+        requests_per_hour=limits.requests_per_hour,
+        timeout_seconds=limits.timeout_seconds,
+        max_retries=limits.max_retries,
+        backoff_base=limits.backoff_base,
+        backoff_jitter=limits.backoff_jitter,
+    )
+
+
+def open_hub(loaded: LoadedSettings) -> HubClient:
+    """Return a client of the configured Hub.
+
+    Raises:
+        Refused: the environment demands a token and there is none.
+    """
+    token = require_token(loaded)
+    return HubClient(
+        loaded.endpoint,
+        token=None if token is None else token.get_secret_value(),
+        limits=request_limits(loaded),
+        limiter_file=layout_of(loaded).limits_dir / "requests.sqlite",
+        allowed_domains=tuple(loaded.settings.security.allowed_domains),
+    )
+
+
+class SettingsResource(dg.ConfigurableResource[LoadedSettings]):
+    """The settings in force: code default < file < environment variable."""
+
+    def create_resource(self, context: dg.InitResourceContext) -> LoadedSettings:
+        """Read the settings.
+
+        Raises:
+            dagster.Failure: a setting is not valid.
+        """
+        with clear_failures():
+            return load_settings(os.environ)
+
+
+class HubResource(dg.ConfigurableResource[HubClient]):
+    """The Hugging Face Hub behind one rate-limited transport."""
+
+    settings: dg.ResourceDependency[LoadedSettings]
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[HubClient]:
+        """Open the client for the length of a run."""
+        with clear_failures(), open_hub(self.settings) as client:
+            yield client
+
+
+class StoreResource(dg.ConfigurableResource[Store]):
+    """The store, held for writing: one run at a time, what a dead run left is put right first."""
+
+    settings: dg.ResourceDependency[LoadedSettings]
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Store]:
+        """Take the writer's lock for the length of a run (of a step, with one process a step)."""
+        with clear_failures():
+            layout = layout_of(self.settings)
+            lock = WriterLock(layout)
+            run_id = context.run_id
+            _acquire(
+                lock,
+                run_id,
+                f"dagster run {context.dagster_run.job_name}" if context.dagster_run else "dagster",
+            )
+            try:
+                if context.instance is not None and run_id is not None:
+                    context.instance.add_run_tags(run_id, process_tags())
+                    reap_dead_runs(context.instance)
+                recover(layout)
+                yield Store(layout)
+            finally:
+                lock.release()
+
+
+def _acquire(lock: WriterLock, run_id: str | None, command: str) -> None:
+    """Take the lock; steps of the same run in other processes are waited for, other writers are not."""
+    while True:
+        try:
+            lock.acquire(run_id=run_id, command=command)
+        except Refused:
+            holder = lock.holder()
+            if run_id is None or holder is None or holder.run_id != run_id:
+                raise
+            time.sleep(0.2)
+        else:
+            return

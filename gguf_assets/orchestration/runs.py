@@ -1,0 +1,75 @@
+"""Runs and the processes behind them: marking a run with its process, and ending runs whose process is gone.
+
+A killed process leaves its run STARTED for ever; whoever starts next reports it as failed and frees what it
+held. Here: tags and reaping. Not here: the writer's lock, which the system releases by itself (`store/`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import dagster as dg
+
+PID, HOST, BOOT = "gguf/pid", "gguf/host", "gguf/boot"
+REQUESTS_BEFORE = "gguf/requests_before"
+"""Requests sent before the run, e.g. for the Hub's date; they count as requests of the sync."""
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, in the system's ticks; empty when it is gone or not told."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def process_tags() -> dict[str, str]:
+    """Return the tags that mark a run as one of this process."""
+    pid = os.getpid()
+    return {PID: f"{pid}:{_started(pid)}", HOST: platform.node(), BOOT: boot_id()}
+
+
+def is_dead(tags: dict[str, str]) -> bool:
+    """Return whether the process that marked a run is certainly gone."""
+    if PID not in tags or tags.get(HOST) != platform.node():
+        return False
+    if tags.get(BOOT) != boot_id():
+        return True
+    pid, _, started = tags[PID].partition(":")
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, ValueError):
+        return False
+    return _started(int(pid)) != started
+
+
+def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Report every run whose process is gone as failed and free what it held; return their ids."""
+    reaped = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        if is_dead(dict(run.tags)):
+            instance.report_run_failed(
+                run, f"The process of this run ({run.tags[PID].partition(':')[0]}) is gone: killed or crashed"
+            )
+            if instance.event_log_storage.supports_global_concurrency_limits:
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            reaped.append(run.run_id)
+    return reaped

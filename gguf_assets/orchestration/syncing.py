@@ -1,0 +1,311 @@
+"""Running jobs from the command line: in this process, in the same Dagster instance as the UI.
+
+Here: a sync of one day, deriving days again, and what a run's events say about how it went. Not here:
+parsing of options and printing (`cli`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from gguf_assets.catalogue.schema import SCHEMA_VERSION
+from gguf_assets.catalogue.sync_plan import SyncMode
+from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError, Refused
+from gguf_assets.masking import mask
+from gguf_assets.orchestration.build import build_defs
+from gguf_assets.orchestration.capturing import CaptureRequest, needs_walk, sync_rules
+from gguf_assets.orchestration.config import detail_limit
+from gguf_assets.orchestration.failures import CATEGORY, REMEDY
+from gguf_assets.orchestration.instance import open_instance
+from gguf_assets.orchestration.partitions import first_day, refuse_outside
+from gguf_assets.orchestration.progress import Progress
+from gguf_assets.orchestration.resources import layout_of, open_hub
+from gguf_assets.orchestration.runs import REQUESTS_BEFORE, process_tags, reap_dead_runs
+from gguf_assets.settings.load import LoadedSettings, load_settings
+from gguf_assets.store.lock import WriterLock
+from gguf_assets.store.manifests import PublishedManifest
+from gguf_assets.store.publish import recover
+from gguf_assets.store.store import Store
+
+
+@dataclass(frozen=True)
+class SyncOutcome:
+    """How a sync ended.
+
+    Attributes:
+        day: the day.
+        mode, reason: the mode it ran in and the code of the reason.
+        figures: models, added, updated, removed, renamed, completeness, requests, detail_requests,
+            duration_seconds.
+        published: whether the day is published.
+        walked: false when the day was published already and nothing had to be done.
+        reaped: runs of dead processes that were reported as failed first.
+    """
+
+    day: date
+    mode: str
+    reason: str
+    figures: Mapping[str, Any]
+    published: bool
+    walked: bool
+    reaped: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the keys of `gguf-assets sync --json`."""
+        counted = ("models", "added", "updated", "removed", "renamed", "completeness", "requests")
+        return {
+            "date": self.day.isoformat(),
+            "mode": self.mode,
+            "reason": self.reason,
+            **{key: self.figures[key] for key in counted},
+            "detail_requests": self.figures["detail_requests"],
+            "published": self.published,
+            "duration_seconds": self.figures["duration_seconds"],
+        }
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every command that writes stands on; made by `writing`."""
+
+    loaded: LoadedSettings
+    store: Store
+    instance: dg.DagsterInstance
+    reaped: list[str]
+
+
+@contextmanager
+def writing(environ: Mapping[str, str], command: str) -> Iterator[Workplace]:
+    """Hold the store for writing: lock taken, interrupted publishing completed, dead runs reaped.
+
+    Raises:
+        Refused: the settings are not valid, or another process is writing.
+        PermanentError: the disk refused.
+    """
+    loaded = load_settings(environ)
+    layout = layout_of(loaded)
+    with WriterLock(layout).held(command=command):
+        recover(layout)
+        with open_instance(layout.dagster_home) as instance:
+            yield Workplace(loaded, Store(layout), instance, reap_dead_runs(instance))
+
+
+def sync_day(
+    day: date | None,
+    mode: SyncMode,
+    details: str,
+    *,
+    refetch: bool,
+    progress: Progress,
+    environ: Mapping[str, str] | None = None,
+) -> SyncOutcome:
+    """Sync one day.
+
+    Args:
+        day: the day; None for the Hub's present one, at the price of one request.
+        mode: the mode asked for.
+        details: `default`, `all`, `none` or a number of requests.
+        refetch: walk again although the day has a complete capture.
+        progress: where long steps report.
+        environ: environment variables; those of the process when None.
+
+    Raises:
+        GgufAssetsError: the sync was refused, failed or did not publish; `Refused` when nothing was started.
+    """
+    environ = os.environ if environ is None else environ
+    with writing(environ, "gguf-assets sync") as place:
+        loaded, store = place.loaded, place.store
+        limit = detail_limit(details, loaded.settings.sync_behavior.detail_requests_per_run)
+        before = 0
+        with open_hub(loaded) as hub:
+            if day is None:
+                day, before = hub.now().date(), hub.requests
+        refuse_outside(
+            day, first_day(environ, store.earliest_day(), day if store.earliest_day() is None else None)
+        )
+        request = CaptureRequest(mode, refetch, limit)
+        published = store.published.manifest(day)
+        if published is not None and not needs_walk(store, day, request, sync_rules(loaded)):
+            return _nothing_to_do(published, before, place.reaped)
+        options = {"mode": mode.value, "refetch": refetch, "details": details}
+        run_id = run_job(
+            place,
+            "daily_sync",
+            day,
+            {"hub_listing": {"config": options}},
+            progress=progress,
+            environ=environ,
+            tags={REQUESTS_BEFORE: str(before)},
+        )
+        sync = next(record for record in store.history.syncs() if record.sync_id == run_id)
+        return SyncOutcome(
+            day,
+            sync.mode or "",
+            sync.reason or "",
+            sync.figures,
+            published=sync.published,
+            walked=True,
+            reaped=place.reaped,
+        )
+
+
+def _nothing_to_do(manifest: PublishedManifest, requests: int, reaped: list[str]) -> SyncOutcome:
+    changes = manifest.figures.get("changes", {})
+    figures = {
+        "models": manifest.rows["models"],
+        **{kind: changes.get(kind, 0) for kind in ("added", "updated", "removed", "renamed")},
+        "completeness": manifest.completeness,
+        "requests": requests,
+        "detail_requests": 0,
+        "duration_seconds": 0.0,
+    }
+    return SyncOutcome(
+        manifest.day, manifest.mode, manifest.reason, figures, published=True, walked=False, reaped=reaped
+    )
+
+
+def rederive_days(
+    first: date | None,
+    last: date | None,
+    *,
+    replace: bool,
+    upgrade: bool,
+    progress: Progress,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[tuple[date, bool]]:
+    """Derive days again from their captures, in order; no request is sent.
+
+    One day keeps the baseline its manifest names. Of several days each builds on the one before it, and so
+    does every later day once one has been replaced.
+
+    Args:
+        first: first day of the range; the first stored one when None.
+        last: last day, included; the last stored one when None.
+        replace: also change frozen days; every later day is then derived again as well.
+        upgrade: take the days whose schema is older than the present one, and replace them.
+        progress: where long steps report.
+        environ: environment variables; those of the process when None.
+
+    Yields:
+        Each day when it is done, and whether its published content changed.
+
+    Raises:
+        Refused: there is no such day.
+        GgufAssetsError: a day could not be derived; days before it are done.
+    """
+    environ = os.environ if environ is None else environ
+    with writing(environ, "gguf-assets rederive") as place:
+        store = place.store
+        days = _days_to_derive(store, first, last, replace=replace, upgrade=upgrade)
+        replace = replace or upgrade
+        for day in days:
+            before = store.published.manifest(day)
+            config: dict[str, Any] = {
+                "catalogue_tables": {"config": {"as_published": len(days) == 1}},
+                "published_catalogue": {"config": {"replace": replace}},
+            }
+            run_job(place, "rederive", day, config, progress=progress, environ=environ)
+            after = store.published.manifest(day)
+            yield day, before is None or after is None or before.files != after.files
+
+
+def _days_to_derive(
+    store: Store, first: date | None, last: date | None, *, replace: bool, upgrade: bool
+) -> list[date]:
+    complete = [day for day in store.captures.days() if store.captures.latest_complete(day) is not None]
+    if upgrade:
+        manifests = (store.published.manifest(day) for day in complete)
+        older = [m.day for m in manifests if m is not None and m.schema_version < SCHEMA_VERSION]
+        complete = [day for day in complete if older and day >= older[0]]
+    chosen = [
+        day
+        for day in complete
+        if (first is None or day >= first) and (last is None or day <= last or replace)
+    ]
+    for named in (first, last):
+        if named is not None and named not in complete and not upgrade:
+            known = ", ".join(day.isoformat() for day in complete[-10:]) or "none"
+            raise Refused(
+                f"{named} has no complete capture, and the Hub shows only the present, so it cannot be "
+                f"rebuilt. Days that can: {known}",
+                remedy="`gguf-assets status` lists all days.",
+            )
+    return chosen
+
+
+def run_job(
+    place: Workplace,
+    job: str,
+    day: date,
+    ops: Mapping[str, Any],
+    *,
+    progress: Progress,
+    environ: Mapping[str, str],
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """Run a job for a day in this process and return the run's id.
+
+    Raises:
+        GgufAssetsError: the run failed; the text is that of the first failure.
+    """
+    defs = build_defs(environ=environ, syncing=day, resources={"progress": progress})
+    result = defs.resolve_job_def(job).execute_in_process(
+        partition_key=day.isoformat(),
+        instance=place.instance,
+        tags={**process_tags(), **(tags or {})},
+        run_config={"ops": dict(ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+    if not result.success:
+        raise failure_of(result, day)
+    return str(result.run_id)
+
+
+def failure_of(result: dg.ExecuteInProcessResult, day: date) -> GgufAssetsError:
+    """Return the first failure of a run as an error of the core."""
+    failed_checks = [
+        check
+        for check in result.get_asset_check_evaluations()
+        if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    if failed_checks:
+        reasons = "; ".join(check.description or check.check_name for check in failed_checks)
+        return PermanentError(
+            f"{day} was not published: {reasons}",
+            category=ErrorCategory.DATA,
+            remedy=f"The candidate can be looked at; published days are untouched. Walk again: "
+            f"gguf-assets sync --date {day} --refetch",
+        )
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None:
+                return _described(data.user_failure_data)
+            return _unexpected(data.error_display_string if data.error else "", result.run_id)
+    for event in result.all_events:
+        if event.is_job_failure and event.job_failure_data.error is not None:
+            return _unexpected(event.job_failure_data.error.to_string(), result.run_id)
+    return _unexpected("", result.run_id)
+
+
+def _described(data: Any) -> GgufAssetsError:
+    texts = {name: str(value.value) for name, value in data.metadata.items()}
+    category = ErrorCategory(texts.get(CATEGORY, ErrorCategory.SYSTEM.value))
+    kind = Refused if category is ErrorCategory.REFUSED else PermanentError
+    return kind(data.description or "failed", category=category, remedy=texts.get(REMEDY))
+
+
+def _unexpected(text: str, run_id: str) -> GgufAssetsError:
+    lines = [line for line in mask(text).splitlines() if line.strip()]
+    return PermanentError(
+        "An unexpected error ended the run: " + (lines[0] if lines else "no reason was recorded"),
+        category=ErrorCategory.SYSTEM,
+        remedy=f"The whole trace stands in the event log of run {run_id}: gguf-assets dev",
+    )
