@@ -8,6 +8,7 @@ With `--json` the last line of stdout is one JSON object. Errors go to stderr, w
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 import warnings
@@ -43,7 +44,18 @@ def main() -> None:
     """Run the command line."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     warnings.filterwarnings("ignore", module=r"dagster.*")
+    _log_to_stderr()
     app()
+
+
+def _log_to_stderr() -> None:
+    """Show warnings of the product, such as retries, without secrets."""
+    from gguf_assets.masking import MaskingFilter
+
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(MaskingFilter())
+    logging.getLogger("gguf_assets").addHandler(handler)
 
 
 @app.callback()

@@ -166,13 +166,14 @@ def _matches(value: str, pattern: str) -> bool:
 def _is_gguf(models: pa.Table) -> pa.Array | None:
     """Return which rows are GGUF models (rule 10: tag or file), or None when all are.
 
-    Unreadable tags do not make a row of the `gguf` listing anything else.
+    What cannot be known (unreadable tags, a census without file names) does not make a row of the `gguf`
+    listing anything else.
     """
     tagged = pc.or_(pc.is_null(models["tags"]), _any_of(models["tags"], lambda flat: pc.equal(flat, "gguf")))
     if pc.all(tagged).as_py() in (True, None):
         return None
     named = _any_of(models["siblings"], lambda flat: pc.ends_with(flat, ".gguf", ignore_case=True))
-    return pc.or_(tagged, named)
+    return pc.or_(pc.or_(tagged, named), pc.is_null(models["siblings"]))
 
 
 def _any_of(lists: pa.ChunkedArray, test: Callable[[pa.Array], pa.Array]) -> pa.Array:

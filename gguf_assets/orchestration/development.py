@@ -15,7 +15,7 @@ from gguf_assets.settings.load import load_settings
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.store import Store
 
-DATA, STATE = "GGUF_ASSETS_DATA_DIR", "GGUF_ASSETS_STATE_DIR"
+DATA, STATE, CONFIG = "GGUF_ASSETS_DATA_DIR", "GGUF_ASSETS_STATE_DIR", "GGUF_ASSETS_CONFIG_DIR"
 
 
 def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[str], None]) -> int:
@@ -37,15 +37,21 @@ def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[st
             say(f"Run {run_id}: its process is gone, it is now shown as failed")
     say(f"Dagster UI: http://{host}:{port} (data in {layout.data}). Stop it with Ctrl-C.")
     command = [sys.executable, "-m", "dagster", "dev", "-m", "gguf_assets.definitions"]
+    layout.config_dir.mkdir(parents=True, exist_ok=True)
     settings = {
         DATA: str(layout.data.absolute()),
         STATE: str(layout.state.absolute()),
+        CONFIG: str(layout.config_dir.absolute()),
         "DAGSTER_HOME": str(layout.dagster_home.absolute()),
         "PYTHONWARNINGS": "ignore",
     }
     try:
         return subprocess.run(
-            [*command, "--host", host, "--port", str(port)], env={**os.environ, **settings}, check=False
+            [*command, "--host", host, "--port", str(port)],
+            env={**os.environ, **settings},
+            # Elsewhere Dagster warns of a second dagster.yaml in the working folder.
+            cwd=layout.dagster_home,
+            check=False,
         ).returncode
     except KeyboardInterrupt:
         return 0

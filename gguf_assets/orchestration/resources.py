@@ -27,7 +27,12 @@ from gguf_assets.store.store import Store
 
 def layout_of(loaded: LoadedSettings) -> Layout:
     """Return where everything lies according to the settings."""
-    return Layout(data=loaded.data_dir, state=loaded.state_dir, config=loaded.config_dir)
+    return Layout(
+        data=loaded.data_dir,
+        state=loaded.state_dir,
+        config=loaded.config_dir,
+        last_sync=loaded.last_sync_file,
+    )
 
 
 def request_limits(loaded: LoadedSettings) -> RequestLimits:

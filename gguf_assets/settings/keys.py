@@ -88,9 +88,12 @@ class Key:
                 above = limit.gt
             elif isinstance(limit, Le):
                 high = limit.le
-        if high is None:
-            return "positive" if above == 0 or low == 1 else None
-        return f"between {low:g} and {high:g}" if above is None else f"above {above:g} and at most {high:g}"
+        if high is None and (above == 0 or low == 1):
+            return "positive"
+        if low is not None and high is not None:
+            return f"between {low:.9g} and {high:.9g}"
+        words = (("above", above), ("at least", low), ("at most", high))
+        return " and ".join(f"{word} {limit:.9g}" for word, limit in words if limit is not None) or None
 
     @property
     def allowed(self) -> str:

@@ -57,8 +57,8 @@ def test_all_problems_of_all_layers_are_reported_together(config: ConfigFolder) 
         ("Max concurrent requests must be positive", f"file {path}"),
         ("Min completeness score must be between 0 and 1", f"file {path}"),
         (
-            "Huggingface token must stay null here: secrets come from environment variables, never from a file "
-            "or an option",
+            "Huggingface token must stay null here: secrets come from environment variables, never from a "
+            "file or an option",
             f"file {path}",
         ),
         ("Preserve data on failure must be true in production", f"file {path}"),
@@ -118,9 +118,7 @@ def test_all_problems_of_all_layers_are_reported_together(config: ConfigFolder) 
 )
 def test_a_wrong_value_is_refused_by_name(config: ConfigFolder, key: str, value: object, words: str) -> None:
     error = config.refused(**{key.replace(".", "__"): value})
-    (problem,) = (
-        error.problems if key != "security.allowed_domains" or value != ["example.org"] else error.problems
-    )
+    (problem,) = error.problems
     assert words in problem.headline
     assert problem.origin in ("command line", "default", "shipped profile production")
     assert "pw" not in error.message
@@ -251,8 +249,7 @@ def test_problems_of_other_layers_are_reported_beside_a_broken_file(config: Conf
     assert [problem.key for problem in error.problems] == [None, "rate_limiting.max_retries"]
 
 
-@pytest.mark.parametrize("text", ["section", "storage: {data_directory: x"])
-def test_an_empty_section_is_one_without_values(config: ConfigFolder, text: str) -> None:
+def test_an_empty_section_is_one_without_values(config: ConfigFolder) -> None:
     config.write("rate_limiting:\n  # nothing yet\nstorage: {}\n")
     assert config.load().settings == SyncConfiguration()
     config.write("rate_limiting: 5\n")
@@ -301,38 +298,8 @@ _WRITTEN = st.one_of(
 )
 _PIECES = st.lists(
     st.sampled_from(
-        [
-            "rate_limiting:",
-            "\n",
-            "  ",
-            "max_retries:",
-            " 5",
-            "environment:",
-            " production",
-            "[",
-            "]",
-            "{",
-            "}",
-        ]
-        + [
-            "- ",
-            "&a",
-            "*a",
-            "!!int",
-            "!!timestamp",
-            "<<:",
-            "'",
-            '"',
-            "|",
-            ">",
-            "? ",
-            ": ",
-            "null",
-            "~",
-            ".nan",
-            "é",
-            "\t",
-        ]
+        "rate_limiting:|max_retries:|environment:| production| 5|\n|  |[|]|{|}|- |&a|*a|!!int|!!timestamp"
+        "|<<:|'|\"|>|? |: |null|~|.nan|é|\t".split("|")
     ),
     max_size=25,
 ).map(lambda pieces: "".join(pieces).encode())
