@@ -40,7 +40,8 @@ class CaptureRequest:
 def needs_walk(store: Store, day: date, request: CaptureRequest, rules: SyncRules) -> bool:
     """Return whether the day's complete capture, if any, has to be replaced by a new walk.
 
-    A complete capture is used until it is published; after that only full, force or refetch walk again.
+    A complete capture is used until it is published; after that only full, force or refetch walk again, and
+    full and force only while the Hub shows the day: of a past one they derive what is stored.
     """
     complete = store.captures.latest_complete(day)
     if complete is None or request.refetch:
@@ -48,7 +49,13 @@ def needs_walk(store: Store, day: date, request: CaptureRequest, rules: SyncRule
     published = store.published.manifest(day)
     consumed = published is not None and published.capture.run == complete.run
     again = rules.force_full_sync or SyncMode.FULL in (request.mode, rules.mode)
-    return consumed and again
+    return consumed and again and not is_past(store, day)
+
+
+def is_past(store: Store, day: date) -> bool:
+    """Return whether the Hub's clock was already seen past a day."""
+    newest = store.newest_hub_time()
+    return newest is not None and newest.date() > day
 
 
 def refuse_past(store: Store, day: date, end: datetime | None = None) -> None:

@@ -33,6 +33,10 @@ def instance_settings(home: Path) -> dict[str, Any]:
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
         "python_logs": {"managed_python_loggers": ["gguf_assets"], "python_log_level": "INFO"},
+        "run_coordinator": {
+            "module": "gguf_assets.orchestration.coordinator",
+            "class": "ReapingRunCoordinator",
+        },
         "concurrency": {
             "runs": {
                 "max_concurrent_runs": 4,

@@ -17,6 +17,7 @@ REQUESTS_BEFORE = "gguf/requests_before"
 """Requests sent before the run, e.g. for the Hub's date; they count as requests of the sync."""
 
 _UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.CANCELING,
@@ -34,14 +35,16 @@ def boot_id() -> str:
 def _started(pid: int) -> str:
     """Return when a process was started, in the system's ticks; empty when it is gone or not told."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # A killed process keeps its number until its parent has asked for its end; in containers for ever.
+        return "" if state in ("Z", "X") else fields[18]
+    except (OSError, IndexError, ValueError):
         return ""
 
 
-def process_tags() -> dict[str, str]:
-    """Return the tags that mark a run as one of this process."""
-    pid = os.getpid()
+def process_tags(pid: int | None = None) -> dict[str, str]:
+    """Return the tags that mark a run as one of a process of this machine; of this one when None."""
+    pid = os.getpid() if pid is None else pid
     return {PID: f"{pid}:{_started(pid)}", HOST: platform.node(), BOOT: boot_id()}
 
 
@@ -65,7 +68,7 @@ def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report every run whose process is gone as failed and free what it held; return their ids."""
     reaped = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
-        if is_dead(dict(run.tags)):
+        if is_dead(dict(run.tags)) and not _has_inherited_tags(instance, run):
             instance.report_run_failed(
                 run, f"The process of this run ({run.tags[PID].partition(':')[0]}) is gone: killed or crashed"
             )
@@ -73,3 +76,9 @@ def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             reaped.append(run.run_id)
     return reaped
+
+
+def _has_inherited_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run executed again still carries the mark of the run it repeats: its own process has none yet."""
+    parent = None if run.parent_run_id is None else instance.get_run_by_id(run.parent_run_id)
+    return parent is not None and parent.tags.get(PID) == run.tags[PID]

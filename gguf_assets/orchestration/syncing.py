@@ -7,6 +7,7 @@ parsing of options and printing (`cli`).
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,14 +19,16 @@ import dagster as dg
 from gguf_assets.catalogue.schema import SCHEMA_VERSION
 from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError, Refused
+from gguf_assets.hub.client import HubClient
 from gguf_assets.masking import mask
 from gguf_assets.orchestration.build import build_defs
-from gguf_assets.orchestration.capturing import CaptureRequest, needs_walk, sync_rules
+from gguf_assets.orchestration.capturing import CaptureRequest, needs_walk, refuse_past, sync_rules
 from gguf_assets.orchestration.config import detail_limit
 from gguf_assets.orchestration.failures import CATEGORY, REMEDY
 from gguf_assets.orchestration.instance import open_instance
 from gguf_assets.orchestration.partitions import first_day, refuse_outside
 from gguf_assets.orchestration.progress import Progress
+from gguf_assets.orchestration.reporting import record_failure
 from gguf_assets.orchestration.resources import layout_of, open_hub
 from gguf_assets.orchestration.runs import REQUESTS_BEFORE, process_tags, reap_dead_runs
 from gguf_assets.settings.load import LoadedSettings, load_settings
@@ -126,7 +129,7 @@ def sync_day(
         before = 0
         with open_hub(loaded) as hub:
             if day is None:
-                day, before = hub.now().date(), hub.requests
+                day, before = _hub_day(store, hub), hub.requests
         refuse_outside(
             day, first_day(environ, store.earliest_day(), day if store.earliest_day() is None else None)
         )
@@ -134,6 +137,8 @@ def sync_day(
         published = store.published.manifest(day)
         if published is not None and not needs_walk(store, day, request, sync_rules(loaded)):
             return _nothing_to_do(published, before, place.reaped)
+        if store.captures.latest(day) is None:
+            refuse_past(store, day)
         options = {"mode": mode.value, "refetch": refetch, "details": details}
         run_id = run_job(
             place,
@@ -154,6 +159,17 @@ def sync_day(
             walked=True,
             reaped=place.reaped,
         )
+
+
+def _hub_day(store: Store, hub: HubClient) -> date:
+    """Return the Hub's present day; a Hub that does not tell is a failed sync, like one that fails later."""
+    try:
+        return hub.now().date()
+    except GgufAssetsError as error:
+        sync_id = str(uuid.uuid4())
+        store.history.started(sync_id, None, None)
+        record_failure(store, sync_id, mask(error.message), error.category.value)
+        raise
 
 
 def _nothing_to_do(manifest: PublishedManifest, requests: int, reaped: list[str]) -> SyncOutcome:
