@@ -32,7 +32,7 @@ dev: setup ## the Dagster UI on the same data as the command line
 	@$(BIN)/gguf-assets dev
 
 test: setup ## the whole test suite
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

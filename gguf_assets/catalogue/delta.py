@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.catalogue.file_delta import FileSums, compare_files
 from gguf_assets.catalogue.schema import CHANGES_DATASET, FILE_CHANGES_DATASET, TOMBSTONES
 
 CONTENT = (
@@ -38,12 +39,13 @@ CONTENT = (
 )
 """Columns of `models` that are content and appear in `changed_fields`."""
 
-COMPARED = ("hub_id", "model_id", "sha", "details_sha", "gated", "disabled", "first_seen")
-"""Columns of `models` that decide which models changed."""
+_DECISIVE = ("model_id", "sha", "details_sha", "gated", "disabled", "gguf_files")
+COMPARED = ("hub_id", *_DECISIVE, "first_seen")
+"""Columns of `models` that decide which models changed (`first_seen` goes into tombstones)."""
 
 FILE_COLUMNS = ("hub_id", "path", "size_bytes", "sha256")
 
-_SLICE = 4_000
+_SLICE = 10_000
 """Models compared at once; bounds memory and has no influence on the rows."""
 
 TAKEN_OVER = "the name belongs to another repository now"
@@ -110,11 +112,9 @@ def compare_days(
         The changes, in the order of the snapshot, removals last.
     """
     moved, removed = _changed_ids(old.models, new.models)
-    gone = {row["hub_id"]: row for row in tombstones.to_pylist()}
-    names_gone = {
-        row["last_model_id"].lower(): row["hub_id"] for row in [*gone.values(), *removed.to_pylist()]
-    }
-    judge = _Judge(day, baseline_day, gone, names_gone, evidence or {}, names_walked)
+    judge = _Judge(
+        day, baseline_day, _Gone(tombstones, removed, new.models), evidence or {}, names_walked=names_walked
+    )
     changes, file_changes = [CHANGES_DATASET.empty()], [FILE_CHANGES_DATASET.empty()]
     everyone = pa.concat_arrays([moved, _one(removed["hub_id"])])
     for start in range(0, len(everyone), _SLICE):
@@ -128,51 +128,86 @@ def compare_days(
     )
 
 
+class _Gone:
+    """The gone repositories that today's models may be returns or successors of.
+
+    Args:
+        tombstones: who was gone up to the baseline.
+        removed: who is in the baseline and not in the snapshot; columns `COMPARED`, name as `last_model_id`.
+        models: the snapshot.
+    """
+
+    def __init__(self, tombstones: pa.Table, removed: pa.Table, models: pa.Table) -> None:
+        back = tombstones.filter(pc.is_in(tombstones["hub_id"], value_set=_one(models["hub_id"])))
+        self.since: dict[str, date] = dict(
+            zip(back["hub_id"].to_pylist(), back["removed_on"].to_pylist(), strict=True)
+        )
+        names_of_today = _one(pc.utf8_lower(models["model_id"]))
+        self.by_name: dict[str, str] = {}
+        for table in (tombstones, removed):  # the latest bearer of a name counts
+            names = pc.utf8_lower(table["last_model_id"])
+            borne = pc.is_in(names, value_set=names_of_today)
+            ids = table["hub_id"].filter(borne).to_pylist()
+            self.by_name.update(zip(names.filter(borne).to_pylist(), ids, strict=True))
+
+
 class _Judge:
     """Judges models slice by slice, so that a day on which much changed is never held as a whole."""
 
     def __init__(
-        self,
-        day: date,
-        baseline_day: date,
-        gone: Mapping[str, dict[str, Any]],
-        names_gone: Mapping[str, str],
-        evidence: Mapping[str, str],
-        names_walked: bool,
+        self, day: date, baseline_day: date, gone: _Gone, evidence: Mapping[str, str], *, names_walked: bool
     ) -> None:
         self._days = {"snapshot_date": day, "baseline_date": baseline_day}
         self._gone = gone
-        self._names_gone = names_gone
         self._evidence = evidence
         self._names_walked = names_walked
 
     def compare(self, hub_ids: pa.Array, old: DayTables, new: DayTables) -> tuple[pa.Table, pa.Table]:
         """Return the rows of `changes` and `file_changes` of the given models, in their order."""
-        before = {row["hub_id"]: row for row in old.rows(hub_ids).to_pylist()}
-        after = {row["hub_id"]: row for row in new.rows(hub_ids).to_pylist()}
-        changed_files = _file_changes(old.files(hub_ids), new.files(hub_ids))
+        before, after = (_by_id(side.rows(hub_ids)) for side in (old, new))
+        ids = hub_ids.to_pylist()
+        pairs = [(before.get(hub_id), after.get(hub_id)) for hub_id in ids]
+        names = [(now or was or {})["model_id"] for was, now in pairs]
+        now_known = pa.array([now is not None and _details_known(now) for _, now in pairs], pa.bool_())
+        files = compare_files(old.files(hub_ids), new.files(hub_ids), hub_ids, now_known)
+        sums = files.sums(len(ids))
         changes: list[dict[str, Any]] = []
-        files: list[dict[str, Any]] = []
-        for hub_id in hub_ids.to_pylist():
-            was, now = before.get(hub_id), after.get(hub_id)
-            own_files = changed_files.get(hub_id, [])
+        for position, (hub_id, (was, now)) in enumerate(zip(ids, pairs, strict=True)):
             row = {
                 **self._days,
                 "hub_id": hub_id,
-                "model_id": (now or was or {})["model_id"],
+                "model_id": names[position],
                 "previous_model_id": _previous_name(was, now),
                 "changed_fields": _changed_fields(was, now),
                 "previous_sha": was and was["sha"],
                 "sha": now and now["sha"],
-                **_file_sums(was, now, own_files, self._names_walked),
+                **_file_sums(was, now, sums[position], self._names_walked),
             }
-            for kind, proof in _kinds(hub_id, was, now, self._gone, self._names_gone, self._evidence):
+            for kind, proof in _kinds(hub_id, was, now, self._gone, self._evidence):
                 changes.append({**row, "change": kind, "evidence": proof})
-            files += [{**self._days, "model_id": row["model_id"], **file} for file in own_files]
+        columns = {
+            "snapshot_date": pa.repeat(pa.scalar(self._days["snapshot_date"], pa.date32()), len(files.rows)),
+            "hub_id": hub_ids.take(files.rows),
+            "model_id": pa.array(names, pa.string()).take(files.rows),
+            **files.columns,
+        }
         return (
             pa.Table.from_pylist(changes, schema=CHANGES_DATASET.arrow),
-            pa.Table.from_pylist(files, schema=FILE_CHANGES_DATASET.arrow),
+            pa.table(
+                {name: columns[name] for name in FILE_CHANGES_DATASET.arrow.names},
+                schema=FILE_CHANGES_DATASET.arrow,
+            ),
         )
+
+
+def _by_id(rows: pa.Table) -> dict[str, dict[str, Any]]:
+    """Return what is needed of whole rows of `models`, by hub_id."""
+    wanted = dict.fromkeys((*COMPARED, *CONTENT))
+    return {row["hub_id"]: row for row in rows.select(list(wanted)).to_pylist()}
+
+
+def _details_known(side: Mapping[str, Any]) -> bool:
+    return side["sha"] is not None and side["details_sha"] == side["sha"]
 
 
 def _changed_ids(old: pa.Table, new: pa.Table) -> tuple[pa.Array, pa.Table]:
@@ -180,7 +215,7 @@ def _changed_ids(old: pa.Table, new: pa.Table) -> tuple[pa.Array, pa.Table]:
     rows = pc.index_in(new["hub_id"], value_set=_one(old["hub_id"]))
     before = old.take(_one(rows))
     changed = pc.is_null(rows)
-    for name in ("model_id", "sha", "details_sha", "gated", "disabled"):
+    for name in _DECISIVE:
         same = pc.equal(before[name], new[name])
         both_unknown = pc.and_(pc.is_null(before[name]), pc.is_null(new[name]))
         changed = pc.or_(changed, pc.invert(pc.or_(pc.fill_null(same, False), both_unknown)))
@@ -196,17 +231,16 @@ def _kinds(
     hub_id: str,
     was: dict[str, Any] | None,
     now: dict[str, Any] | None,
-    gone: Mapping[str, dict[str, Any]],
-    names_gone: Mapping[str, str],
+    gone: _Gone,
     evidence: Mapping[str, str],
 ) -> list[tuple[str, str]]:
     """Return the kinds of change of one model, each with what proves it."""
     if now is None:
         return [("removed", evidence.get(hub_id, TAKEN_OVER))]
     if was is None:
-        if hub_id in gone:
-            return [("restored", f"listed again; gone since {gone[hub_id]['removed_on']}")]
-        former = names_gone.get(now["model_id"].lower())
+        if hub_id in gone.since:
+            return [("restored", f"listed again; gone since {gone.since[hub_id]}")]
+        former = gone.by_name.get(now["model_id"].lower())
         if former is not None:
             return [("recreated", f"same name as {former}, other _id")]
         return [("added", "listed, not in the baseline")]
@@ -239,61 +273,20 @@ def _changed_fields(was: dict[str, Any] | None, now: dict[str, Any] | None) -> l
     return [name for name in CONTENT if was[name] != now[name]]
 
 
-def _file_changes(old: pa.Table, new: pa.Table) -> dict[str, list[dict[str, Any]]]:
-    """Return the changed files of each model, in order of their path."""
-    sides = [{(f["hub_id"], f["path"]): f for f in table.to_pylist()} for table in (old, new)]
-    changes: dict[str, list[dict[str, Any]]] = {}
-    nothing = {"size_bytes": None, "sha256": None}
-    for key in sorted(sides[0].keys() | sides[1].keys()):
-        was, now = sides[0].get(key), sides[1].get(key)
-        kind = _file_change(was, now)
-        if kind is not None:
-            changes.setdefault(key[0], []).append(
-                {
-                    "hub_id": key[0],
-                    "path": key[1],
-                    "change": kind,
-                    "previous_sha256": (was or nothing)["sha256"],
-                    "sha256": (now or nothing)["sha256"],
-                    "previous_size_bytes": (was or nothing)["size_bytes"],
-                    "size_bytes": (now or nothing)["size_bytes"],
-                }
-            )
-    return changes
-
-
-def _file_change(was: dict[str, Any] | None, now: dict[str, Any] | None) -> str | None:
-    """Return the kind of change of one path, None when nothing new is known of it."""
-    if was is None:
-        return "added"
-    if now is None:
-        return "removed"
-    if now["size_bytes"] is None or (was["size_bytes"], was["sha256"]) == (now["size_bytes"], now["sha256"]):
-        return None
-    return "learned" if was["size_bytes"] is None else "replaced"
-
-
 def _file_sums(
-    was: dict[str, Any] | None, now: dict[str, Any] | None, files: list[dict[str, Any]], names_walked: bool
+    was: dict[str, Any] | None, now: dict[str, Any] | None, sums: FileSums, names_walked: bool
 ) -> dict[str, int | None]:
     """Return the file counts of one model; null where one side is not known."""
-
-    def sizes_known(side: dict[str, Any] | None) -> bool:
-        return side is None or (side["sha"] is not None and side["details_sha"] == side["sha"])
-
-    names = names_walked or now is None or sizes_known(now)
-    sizes = sizes_known(was) and sizes_known(now)
-
-    def count(kind: str) -> int:
-        return sum(file["change"] == kind for file in files)
-
+    sizes = all(side is None or _details_known(side) for side in (was, now))
+    names = all(side is None or side["gguf_files"] is not None for side in (was, now)) and (
+        # A census carries the names of the former commit.
+        names_walked or now is None or _details_known(now)
+    )
     return {
-        "files_added": count("added") if names else None,
-        "files_removed": count("removed") if names else None,
-        "files_replaced": count("replaced") if sizes else None,
-        "bytes_delta": sum((f["size_bytes"] or 0) - (f["previous_size_bytes"] or 0) for f in files)
-        if sizes
-        else None,
+        "files_added": sums.added if names else None,
+        "files_removed": sums.removed if names else None,
+        "files_replaced": sums.replaced if sizes else None,
+        "bytes_delta": sums.bytes_delta if sizes else None,
     }
 
 

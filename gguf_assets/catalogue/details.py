@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
-import orjson
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gguf_assets.catalogue.findings import Finding, shown
 from gguf_assets.catalogue.paths_table import describe_paths
+from gguf_assets.jsontext import parse_json
 
 FILE_SIZE_LIMIT = 2**50
 """Bytes; the Hub allows 500 GB a file, so a petabyte is no size."""
@@ -37,9 +39,9 @@ DETAIL_FILES = pa.schema(
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BATCH_ANSWERS = 500
 UNSAFE_PATH = r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]|\x00"
-"""A path that could leave the folder it is put into: absolute, `..` or drive parts (RE2 and re alike)."""
+"""A path that could leave the folder it is put into: absolute, `..` or drive parts (RE2)."""
 
-_UNSAFE = re.compile(UNSAFE_PATH)
+_UNSAFE = re.compile(UNSAFE_PATH.replace("$", r"\Z"))  # RE2's `$` is the very end, Python's is not
 
 
 class Answer(Protocol):
@@ -76,15 +78,29 @@ class Details:
 
     Attributes:
         models: schema `DETAIL_MODELS`, one row per answered repository.
-        files: schema `DETAIL_FILES`, the GGUF-related files of those repositories.
-        findings: values that were not usable.
-        refused: repositories that answered with an error status.
+        files: schema `DETAIL_FILES`, the GGUF-related files of those repositories, in the order of `models`.
+        findings: answers and values that were not usable.
+        refused: answers with an error status, and those that could not be used.
     """
 
     models: pa.Table
     files: pa.Table
     findings: tuple[Finding, ...]
     refused: int
+
+    def files_of(self, rows: np.ndarray) -> tuple[np.ndarray, pa.Table]:
+        """Return the files of the models at the given rows, and for each file which of those it is of."""
+        starts, ends = self._offsets[rows], self._offsets[rows + 1]
+        counts = ends - starts
+        owners = np.repeat(np.arange(len(rows)), counts)
+        positions = np.arange(len(owners)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        return owners, self.files.take(pa.array(positions))
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        """Where the files of each model begin, and the end of the last."""
+        owners = pc.index_in(self.files["hub_id"], value_set=self.models["hub_id"].combine_chunks())
+        return np.searchsorted(np.asarray(owners), np.arange(self.models.num_rows + 1))
 
 
 def is_unsafe(path: str) -> bool:
@@ -107,12 +123,17 @@ def read_details(answers: Iterable[Answer]) -> Details:
         if answer.status != 200 or answer.info is None:
             refused += 1
         elif answer.hub_id not in seen:
+            try:
+                info, entries = _opened(answer, answer.info)
+            except ValueError as problem:
+                refused += 1
+                _note(answer, findings, "details_unusable", f"{problem}; details stay unknown", answer.sha)
+                continue
             seen.add(answer.hub_id)
-            info = orjson.loads(answer.info)
             models.append(
                 {"hub_id": answer.hub_id, "sha": answer.sha, **_header_facts(answer, info, findings)}
             )
-            rows.extend((answer.hub_id, *file) for file in _files(answer, info, findings))
+            rows.extend((answer.hub_id, *file) for file in _files(answer, entries, findings))
         if count % _BATCH_ANSWERS == 0:
             batches.append(_related(rows))
             rows = []
@@ -125,15 +146,38 @@ def read_details(answers: Iterable[Answer]) -> Details:
     )
 
 
+def _opened(answer: Answer, content: bytes) -> tuple[dict[str, Any], list[Any]]:
+    """Return the model info and the list of file entries of an answer.
+
+    Raises:
+        ValueError: it is broken, about another repository or commit, or without a list of files (a failed
+            read is not an empty list, rule 5).
+    """
+    try:
+        info = parse_json(content)
+        pages = [parse_json(page) for page in answer.tree]
+    except ValueError:
+        raise ValueError("the answer is no JSON") from None
+    if not isinstance(info, dict):
+        raise ValueError("the answer is no JSON object")
+    for key, asked in (("_id", answer.hub_id), ("sha", answer.sha)):
+        if info.get(key, asked) != asked:
+            raise ValueError(f"the answer is about another `{key}`: {shown(info[key])}")
+    lists = pages or [info.get("siblings")]
+    if not all(isinstance(part, list) for part in lists):
+        raise ValueError("the answer carries no list of files")
+    return info, [entry for part in lists for entry in part]
+
+
 def _related(rows: list[tuple[str, str, int | None, str | None]]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     table = pa.table(dict(zip(DETAIL_FILES.names, columns, strict=True)), schema=DETAIL_FILES)
     return table.filter(describe_paths(table["path"])["related"])
 
 
-def _header_facts(answer: Answer, info: Any, findings: list[Finding]) -> dict[str, Any]:
+def _header_facts(answer: Answer, info: dict[str, Any], findings: list[Finding]) -> dict[str, Any]:
     """Return what the Hub read from a GGUF header of the repository."""
-    header = info.get("gguf") if isinstance(info, dict) else None
+    header = info.get("gguf")
     if not isinstance(header, dict):
         return {"architecture": None, "parameter_count": None, "context_length": None}
     name = header.get("architecture")
@@ -173,14 +217,17 @@ def _note(
 
 
 def _files(
-    answer: Answer, info: Any, findings: list[Finding]
+    answer: Answer, entries: list[Any], findings: list[Finding]
 ) -> Iterator[tuple[str, int | None, str | None]]:
     """Yield path, size in bytes and SHA-256 of every usable file, each path once."""
     seen: set[str] = set()
-    for entry, digest_key in _entries(answer, info):
-        path = entry.get("path") if digest_key == "oid" else entry.get("rfilename")
+    name_key, digest_key = ("path", "oid") if answer.tree else ("rfilename", "sha256")
+    for entry in entries:
+        if answer.tree and isinstance(entry, dict) and entry.get("type") == "directory":
+            continue
+        path = entry.get(name_key) if isinstance(entry, dict) else None
         if not isinstance(path, str) or not path:
-            _note(answer, findings, "wrong_type", "a file without a usable name; left out", path)
+            _note(answer, findings, "wrong_type", "a file without a usable name; left out", entry)
             continue
         if is_unsafe(path):
             _note(answer, findings, "unsafe_path", "the path could leave its folder; left out", path, path)
@@ -199,22 +246,8 @@ def _files(
         yield path, size, digest
 
 
-def _entries(answer: Answer, info: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield file entries and the key of their SHA-256: of the tree where it was asked for, else siblings."""
-    if answer.tree:
-        for page in answer.tree:
-            for entry in orjson.loads(page):
-                if isinstance(entry, dict) and entry.get("type") == "file":
-                    yield entry, "oid"
-        return
-    siblings = info.get("siblings") if isinstance(info, dict) else None
-    for entry in siblings if isinstance(siblings, list) else ():
-        if isinstance(entry, dict):
-            yield entry, "sha256"
-
-
 def known_at(details: pa.Table, hub_ids: pa.Array, shas: pa.Array) -> pa.Array:
-    """Return for every (hub_id, sha) the row of `details` that answers it, null where none does."""
+    """Return for every (hub_id, sha) the row of `Details.models` that answers it, null where none does."""
     rows = pc.index_in(hub_ids, value_set=details["hub_id"].combine_chunks())
     same = pc.equal(details["sha"].combine_chunks().take(rows), shas)
     return pc.if_else(pc.fill_null(same, False), rows, None)

@@ -109,20 +109,31 @@ def _unsafe_findings(raw: pa.Table, models: pa.Table) -> tuple[Finding, ...]:
 
 
 def _order(raw: pa.Table) -> pa.Array | None:
-    """Return the order by model and path without doubles, or None when the rows already are so."""
+    """Return the order by model and path without doubles, or None when the rows already are so.
+
+    Most listings and all baselines have their paths in order, so only the models that have not are sorted.
+    """
     rows, paths = np.asarray(raw["row"]), _single(raw["path"])
-    if len(rows) < 2:
-        return None
-    steps = np.diff(rows)
-    rising = np.asarray(pc.less(paths.slice(0, len(paths) - 1), paths.slice(1)))
-    if ((steps > 0) | ((steps == 0) & rising)).all():
-        return None
-    order = pc.sort_indices(raw, sort_keys=[("row", "ascending"), ("path", "ascending")])
-    ordered_rows, ordered_paths = rows[np.asarray(order)], paths.take(order)
-    double = (np.diff(ordered_rows) == 0) & np.asarray(
-        pc.equal(ordered_paths.slice(0, len(paths) - 1), ordered_paths.slice(1))
-    )
-    return order.filter(pa.array(np.concatenate(([True], ~double))))
+    order = None
+    if (np.diff(rows) < 0).any():
+        order = np.argsort(rows, kind="stable")
+        rows, paths = rows[order], paths.take(pa.array(order))
+    same_model = rows[1:] == rows[:-1]
+    unsorted = same_model & ~np.asarray(pc.less(paths[:-1], paths[1:]))
+    if not unsorted.any():
+        return None if order is None else pa.array(order)
+    if order is None:
+        order = np.arange(len(rows))
+    concerned = np.zeros(rows[-1] + 1, dtype=bool)
+    concerned[rows[1:][unsorted]] = True
+    places = np.flatnonzero(concerned[rows])
+    part = pa.table({"row": rows[places], "path": paths.take(pa.array(places))})
+    sorted_part = pc.sort_indices(part, sort_keys=[("row", "ascending"), ("path", "ascending")])
+    source = np.arange(len(rows))
+    source[places] = places[np.asarray(sorted_part)]
+    paths = paths.take(pa.array(source))
+    double = same_model & np.asarray(pc.equal(paths[:-1], paths[1:]))
+    return pa.array(order[source][np.concatenate(([True], ~double))])
 
 
 def _sums(rows: np.ndarray, sizes: pa.Array, count: int) -> pa.Array:
@@ -138,16 +149,20 @@ def _labels(rows: np.ndarray, labels: pa.Array, is_model: pa.Array, count: int) 
     """Return for every model the sorted distinct labels of its model files."""
     mask = pc.and_(is_model, pc.is_valid(labels))
     chosen, owners = labels.filter(mask), rows[np.asarray(mask)]
-    alphabet = pc.unique(chosen).take(pc.sort_indices(pc.unique(chosen)))
-    codes = np.asarray(pc.index_in(chosen, value_set=alphabet), dtype=np.int64)
-    pairs = np.unique(owners * max(len(alphabet), 1) + codes)
-    owners, codes = np.divmod(pairs, max(len(alphabet), 1))
+    alphabet = pc.unique(chosen)
+    alphabet = alphabet.take(pc.sort_indices(alphabet))
+    borne = np.zeros((count, len(alphabet)), dtype=bool)
+    borne[owners, np.asarray(pc.index_in(chosen, value_set=alphabet))] = True
+    owners, codes = np.nonzero(borne)
     offsets = np.searchsorted(owners, np.arange(count + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), alphabet.take(pa.array(codes)))
 
 
 def _shard_sets(rows: np.ndarray, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    """Judge each shard set: complete when every announced number is there; bytes when all sizes are known."""
+    """Judge each shard set: complete when every announced number is there.
+
+    Its bytes are known when all sizes are, and when no number is there twice or beyond the announced ones.
+    """
     count = len(rows)
     members = np.flatnonzero(np.asarray(pc.is_valid(columns["shard_set"])))
     complete = np.zeros(count, dtype=bool)
@@ -178,7 +193,8 @@ def _shard_sets(rows: np.ndarray, columns: dict[str, pa.Array]) -> dict[str, pa.
         complete[members] = whole[sets]
         no_verdict[members] = (announced < 1)[sets]
         totals[members] = total[sets]
-        no_total[members] = ~(whole & bytes_known)[sets]
+        no_surplus = np.bincount(sets, minlength=number) == announced
+        no_total[members] = ~(whole & bytes_known & no_surplus)[sets]
     return {
         "shard_set_complete": pa.array(complete, mask=no_verdict),
         "shard_set_bytes": pa.array(totals, mask=no_total),

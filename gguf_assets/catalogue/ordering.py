@@ -8,7 +8,6 @@ mean (`snapshot`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -21,22 +20,13 @@ CHUNK_MODELS = 8_000
 """Models handled at once; bounds memory and has no influence on the rows."""
 
 _UNDATED = np.iinfo(np.int64).min
-_LAST_ID = "g"  # greater than every hexadecimal identity
+
+END = int(_UNDATED)
+"""The place behind all rows. A place is a creation time (`created_keys`); all rows from then on were seen."""
 
 
 class OutOfOrder(Exception):
     """The walk did not keep the promised order: it has to be taken in one piece and sorted."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place in the order; every row at or before it has been seen."""
-
-    created: int
-    hub_id: str
-
-
-END = Place(_UNDATED, _LAST_ID)
 
 
 def created_keys(table: pa.Table) -> np.ndarray:
@@ -47,9 +37,8 @@ def created_keys(table: pa.Table) -> np.ndarray:
 def in_order(table: pa.Table) -> pa.Table:
     """Return the table sorted; the common case of a sorted table costs one comparison a row."""
     keys = created_keys(table)
-    steps = np.diff(keys)
-    ties = np.flatnonzero(steps == 0)
-    if not (steps > 0).any():
+    if not (keys[1:] > keys[:-1]).any():
+        ties = np.flatnonzero(keys[1:] == keys[:-1])
         ids = table["hub_id"]
         before, after = ids.take(pa.array(ties)), ids.take(pa.array(ties + 1))
         if not pc.any(pc.greater(before, after)).as_py():
@@ -82,7 +71,7 @@ class OrderedWalk:
         self.not_gguf = 0
         self.duplicates = 0
 
-    def chunks(self) -> Iterator[tuple[pa.Table, Place]]:
+    def chunks(self) -> Iterator[tuple[pa.Table, int]]:
         """Yield chunks of schema `LISTED` and the place up to which the order is now complete.
 
         The last chunk (possibly empty) comes with `END`. Rows of one creation time are never split.
@@ -90,25 +79,31 @@ class OrderedWalk:
         Raises:
             OutOfOrder: a row came after an older one.
         """
-        held: list[pa.Table] = [LISTED.empty_table()]
         undated: list[pa.Table] = []
+        tables = self._dated_tables(undated)
+        if self._whole:
+            everything = in_order(_together([LISTED.empty_table(), *tables]))
+            starts = range(0, everything.num_rows, CHUNK_MODELS)
+            tables = (everything.slice(start, CHUNK_MODELS) for start in starts)
+        held = [LISTED.empty_table()]
+        for table in tables:
+            held.append(table)
+            if sum(part.num_rows for part in held) >= CHUNK_MODELS:
+                ready = self._sorted(held)
+                keys = created_keys(ready)
+                cut = int(np.searchsorted(-keys, -keys[-1], side="left"))
+                held = [ready.slice(cut)]
+                if cut:
+                    yield self._without_doubles(ready.slice(0, cut)), int(keys[cut - 1])
+        last = _together([self._sorted(held), *undated])
+        yield self._without_doubles(in_order(last)), END
+
+    def _dated_tables(self, undated: list[pa.Table]) -> Iterator[pa.Table]:
         for page in self._pages:
             self.findings += page.findings
             self.quarantined += page.quarantined
             self.not_gguf += page.not_gguf
-            dated = self._dated(page.models, undated)
-            held.append(dated)
-            if not self._whole and sum(part.num_rows for part in held) >= CHUNK_MODELS:
-                table = self._sorted(pa.concat_tables(held).combine_chunks())
-                keys = created_keys(table)
-                cut = int(np.flatnonzero(keys > keys[-1])[-1]) + 1 if keys[0] > keys[-1] else 0
-                held = [table.slice(cut)]
-                if cut:
-                    place = Place(int(keys[cut - 1]), _LAST_ID)
-                    yield self._without_doubles(table.slice(0, cut)), place
-        rest = self._sorted(pa.concat_tables(held).combine_chunks())
-        last = in_order(pa.concat_tables([rest, *undated]).combine_chunks())
-        yield self._without_doubles(last), END
+            yield self._dated(page.models, undated)
 
     def _dated(self, models: pa.Table, undated: list[pa.Table]) -> pa.Table:
         """Split off rows without a creation time, unless the baseline knows it."""
@@ -124,8 +119,10 @@ class OrderedWalk:
         undated.append(models.filter(pc.is_null(models["created_at"])))
         return models.filter(pc.is_valid(models["created_at"]))
 
-    def _sorted(self, table: pa.Table) -> pa.Table:
-        if not self._whole and (np.diff(created_keys(table)) > 0).any():
+    def _sorted(self, parts: list[pa.Table]) -> pa.Table:
+        table = _together(parts)
+        keys = created_keys(table)
+        if (keys[1:] > keys[:-1]).any():
             raise OutOfOrder
         return in_order(table)
 
@@ -176,11 +173,12 @@ class BaselineCursor:
         self._held_models: pa.Table | None = None
         self._held_files: pa.Table | None = None
 
-    def take_through(self, place: Place) -> tuple[pa.Table | None, pa.Table | None]:
-        """Return the models up to and including a place, and their files; None where there are none."""
+    def take_through(self, place: int) -> tuple[pa.Table | None, pa.Table | None]:
+        """Return the next models up to and including a place, and their files; None where there are none."""
         parts: list[pa.Table] = []
         while (held := self._more(self._held_models, self._models)) is not None:
-            count = _count_through(held, place)
+            # Newest first: negated keys rise; one more keeps the smallest integer negatable.
+            count = int(np.searchsorted(-(created_keys(held) + 1), -(place + 1), side="right"))
             parts.append(held.slice(0, count))
             self._held_models = held.slice(count)
             if count < held.num_rows:
@@ -207,23 +205,15 @@ class BaselineCursor:
             if batch is None:
                 return None
             held = pa.Table.from_batches([batch])
-            if self._displaced is not None:
+            if self._displaced is not None and len(self._displaced):
                 held = held.filter(pc.invert(pc.is_in(held["hub_id"], value_set=self._displaced)))
         return held
 
 
-def _count_through(table: pa.Table, place: Place) -> int:
-    """Return how many leading rows of an ordered table lie at or before a place."""
-    keys = created_keys(table)
-    before = int(np.searchsorted(-(keys + 1), -(place.created + 1), side="left"))
-    count = before
-    while (
-        count < len(keys) and keys[count] == place.created and table["hub_id"][count].as_py() <= place.hub_id
-    ):
-        count += 1
-    return count
-
-
 def _joined(parts: list[pa.Table]) -> pa.Table | None:
     filled = [part for part in parts if part.num_rows]
-    return pa.concat_tables(filled).combine_chunks() if filled else None
+    return _together(filled) if filled else None
+
+
+def _together(parts: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(parts).combine_chunks()

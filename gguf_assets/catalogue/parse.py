@@ -2,7 +2,8 @@
 
 A row without a usable identity is set aside whole (`quarantined`); a single bad value becomes null. The
 common page is converted column by column in bulk, and only a column that does not convert is looked at
-value by value. What does not belong here: comparing with earlier days (`snapshot`).
+value by value, so what a row gives never depends on its neighbours. What does not belong here: comparing
+with earlier days (`snapshot`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gguf_assets.catalogue.findings import Finding, shown
 from gguf_assets.catalogue.schema import STRINGS, TIMESTAMP
+from gguf_assets.jsontext import parse_json
 
 LISTED = pa.schema(
     [
@@ -44,12 +45,15 @@ LISTED = pa.schema(
 COUNTER_LIMIT = 10**15
 """Counters above this are no counters: the whole Hub has not been downloaded that often."""
 
+TIME_RANGE = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+"""Times outside are none of the Hub's; Arrow would take years that Python cannot hold."""
+
 HUB_ID_PATTERN = r"^[0-9a-f]{24}$"
 SHA_PATTERN = r"^[0-9a-f]{40}$"
-# The client library's rule for repository names (hub-side names never hold anything else).
-MODEL_ID_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9_.\-]{0,95}/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]{0,95}$"
+# The client library's rule for repository names, which also forbids `..` (the Hub has no other names).
+MODEL_ID_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9_.\-]{0,95}/)?[A-Za-z0-9_][A-Za-z0-9_.\-]{0,95}$"
 
-_BAD_VALUE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
+_NOTHING = type(None)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def parse_listing_page(name: str, content: bytes) -> ListedPage:
     Raises:
         ValueError: the page is no JSON array (the walk does not store such a page).
     """
-    items = orjson.loads(content)
+    items = parse_json(content)
     if not isinstance(items, list):
         raise ValueError(f"{name} is no JSON array")
     rows, findings = _identified(name, items)
@@ -88,23 +92,23 @@ def parse_listing_page(name: str, content: bytes) -> ListedPage:
     columns = {
         "hub_id": pa.array([row["_id"] for row in rows], pa.string()),
         "model_id": pa.array([row["id"] for row in rows], pa.string()),
-        "sha": reader.texts("sha", SHA_PATTERN),
+        "sha": reader.hashes("sha"),
         "created_at": reader.times("createdAt"),
         "last_modified": reader.times("lastModified"),
         "downloads": reader.counters("downloads"),
         "downloads_all_time": reader.counters("downloadsAllTime"),
         "likes": reader.counters("likes"),
-        "trending_score": reader.column("trendingScore", pa.float64(), _number),
+        "trending_score": reader.column("trendingScore", pa.float64(), int, float, convert=_number),
         "gated": reader.access("gated"),
-        "private": reader.column("private", pa.bool_(), _boolean),
-        "disabled": reader.column("disabled", pa.bool_(), _boolean),
+        "private": reader.column("private", pa.bool_(), bool),
+        "disabled": reader.column("disabled", pa.bool_(), bool),
         "library_name": reader.texts("library_name"),
         "pipeline_tag": reader.texts("pipeline_tag"),
-        "tags": reader.column("tags", STRINGS, _strings),
+        "tags": reader.tags(),
         "siblings": reader.siblings(),
     }
     models = pa.table(columns, schema=LISTED)
-    gguf = _is_gguf(models)
+    gguf = _is_gguf(columns["tags"], columns["siblings"])
     kept = models if gguf is None else models.filter(gguf)
     return ListedPage(kept, tuple(findings), quarantined, len(models) - len(kept))
 
@@ -114,12 +118,9 @@ def _identified(page: str, items: list[Any]) -> tuple[list[dict[str, Any]], list
     try:
         ids = pa.array([item["_id"] for item in items], pa.string())
         names = pa.array([item["id"] for item in items], pa.string())
-        good = pc.and_(
-            pc.match_substring_regex(ids, HUB_ID_PATTERN), pc.match_substring_regex(names, MODEL_ID_PATTERN)
-        )
-        if pc.all(good, skip_nulls=False).as_py() in (True, None) and good.null_count == 0:
+        if pc.all(pc.and_(_are_ids(ids), _are_names(names)), skip_nulls=False, min_count=0).as_py():
             return items, []
-    except (*_BAD_VALUE, TypeError, KeyError):
+    except (pa.ArrowTypeError, TypeError, KeyError):
         pass  # some row is broken: find out which
     rows, findings = [], []
     for position, item in enumerate(items):
@@ -128,14 +129,12 @@ def _identified(page: str, items: list[Any]) -> tuple[list[dict[str, Any]], list
             rows.append(item)
             continue
         rule, message, value = problem
-        hub_id, model_id = (
-            ((text if isinstance(text, str) else None) for text in (item.get("_id"), item.get("id")))
-            if isinstance(item, dict)
-            else (None, None)
-        )
+        claimed = item if isinstance(item, dict) else {}
+        hub_id, model_id = (_text_or_none(claimed.get(key)) for key in ("_id", "id"))
         where = f"{page} row {position}"
+        text = None if value is None else shown(value)
         findings.append(
-            Finding(rule, "error", message, hub_id=hub_id, model_id=model_id, path=where, value=shown(value))
+            Finding(rule, "error", message, hub_id=hub_id, model_id=model_id, path=where, value=text)
         )
     return rows, findings
 
@@ -144,89 +143,85 @@ def _identity_problem(item: Any) -> tuple[str, str, object] | None:
     """Return rule, message and value of what makes a row unusable, or None."""
     if not isinstance(item, dict):
         return "row_not_an_object", "the listing row is no JSON object; set aside", item
-    for key, pattern, rule in (
-        ("_id", HUB_ID_PATTERN, "hub_id_invalid"),
-        ("id", MODEL_ID_PATTERN, "model_id_invalid"),
-    ):
+    for key, fits, rule in (("_id", _are_ids, "hub_id_invalid"), ("id", _are_names, "model_id_invalid")):
         value = item.get(key)
         if value is None:
             return rule, f"the listing row has no `{key}`; set aside", None
-        if not isinstance(value, str) or not _matches(value, pattern):
+        if not isinstance(value, str) or not fits(pa.array([value]))[0].as_py():
             return rule, f"`{key}` is not what the Hub uses as one; row set aside", value
     return None
 
 
-def _matches(value: str, pattern: str) -> bool:
-    try:
-        return bool(pc.match_substring_regex(pa.array([value], pa.string()), pattern)[0].as_py())
-    except UnicodeEncodeError:
-        return False
+def _are_ids(values: pa.Array) -> pa.Array:
+    return pc.match_substring_regex(values, HUB_ID_PATTERN)
 
 
-def _is_gguf(models: pa.Table) -> pa.Array | None:
+def _are_names(values: pa.Array) -> pa.Array:
+    return pc.and_not(pc.match_substring_regex(values, MODEL_ID_PATTERN), pc.match_substring(values, ".."))
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _is_gguf(tags: pa.Array, siblings: pa.Array) -> pa.Array | None:
     """Return which rows are GGUF models (rule 10: tag or file), or None when all are.
 
-    What cannot be known (unreadable tags, a census without file names) does not make a row of the `gguf`
-    listing anything else.
+    Unreadable tags do not make a row of the `gguf` listing anything else.
     """
-    tagged = pc.or_(pc.is_null(models["tags"]), _any_of(models["tags"], lambda flat: pc.equal(flat, "gguf")))
-    if pc.all(tagged).as_py() in (True, None):
+    tagged = pc.or_(pc.is_null(tags), _any_of(tags, lambda flat: pc.equal(flat, "gguf")))
+    if pc.all(tagged, min_count=0).as_py():
         return None
-    named = _any_of(models["siblings"], lambda flat: pc.ends_with(flat, ".gguf", ignore_case=True))
-    return pc.or_(pc.or_(tagged, named), pc.is_null(models["siblings"]))
+    return pc.or_(tagged, _any_of(siblings, lambda flat: pc.ends_with(flat, ".gguf", ignore_case=True)))
 
 
-def _any_of(lists: pa.ChunkedArray, test: Callable[[pa.Array], pa.Array]) -> pa.Array:
+def _any_of(lists: pa.Array, test: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """Return for every list whether any of its values passes; null lists give false."""
-    array = lists.combine_chunks()
-    hits = pc.unique(pc.list_parent_indices(array).filter(test(pc.list_flatten(array))))
-    rows = pa.array(range(len(array)), hits.type)
-    return pc.is_in(rows, value_set=hits)
+    hits = pc.unique(pc.list_parent_indices(lists).filter(test(pc.list_flatten(lists))))
+    return pc.is_in(pa.array(range(len(lists)), hits.type), value_set=hits)
 
 
-def _boolean(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
+class _UnusableError(Exception):
+    """A value does not fit its column; the argument is the rule it breaks."""
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and _encodable(value) else None
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise _UnusableError("wrong_type")
+    return float(value)
 
 
-def _encodable(value: str) -> bool:
-    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+def _counter(value: Any) -> int:
+    if type(value) is not int:
+        raise _UnusableError("wrong_type")
+    return min(value, COUNTER_LIMIT + 1)  # out of range either way, but an int64
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _counter(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if -(2**63) <= value < 2**63 else None
-
-
-def _strings(value: Any) -> list[str] | None:
-    if isinstance(value, list) and all(isinstance(part, str) and _encodable(part) for part in value):
-        return value
-    return None
-
-
-def _access(value: Any) -> str | None:
+def _access(value: Any) -> str:
     if value is False:
         return "no"
-    return value if value in ("auto", "manual") else None
+    if value not in ("auto", "manual"):
+        raise _UnusableError("wrong_type")
+    return str(value)
 
 
-def utc_time(value: Any) -> datetime | None:
-    """Return an ISO 8601 text as UTC time; naive texts are UTC, anything else is None (SYNC-12)."""
+def _tag_list(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise _UnusableError("wrong_type")
+    return value
+
+
+def _time(value: Any) -> datetime:
     if not isinstance(value, str):
-        return None
+        raise _UnusableError("wrong_type")
     try:
         moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        return None
+        raise _UnusableError("malformed") from None
+    if not TIME_RANGE[0] <= moment < TIME_RANGE[1]:
+        raise _UnusableError("out_of_range")
+    return moment
 
 
 class _Reader:
@@ -236,46 +231,86 @@ class _Reader:
         self.rows = rows
         self.findings = findings
 
-    def column(self, key: str, kind: pa.DataType, convert: Callable[[Any], Any]) -> pa.Array:
-        """Convert in bulk; value by value when that fails."""
-        values = [row.get(key) for row in self.rows]
-        try:
-            return pa.array(values, kind)
-        except _BAD_VALUE:
-            return pa.array(self._one_by_one(key, values, convert), kind)
+    def column(
+        self, key: str, kind: pa.DataType, *types: type, convert: Callable[[Any], Any] | None = None
+    ) -> pa.Array:
+        """Convert the values of a key; a missing one is null.
 
-    def texts(self, key: str, pattern: str | None = None) -> pa.Array:
-        texts = self.column(key, pa.string(), _text)
-        if pattern is None:
-            return texts
-        return self._unless(key, texts, pc.invert(pc.match_substring_regex(texts, pattern)), "malformed")
+        The types are looked at first because Arrow on its own takes 1.5 for 1, true for 1.0 and a text for
+        the list of its letters.
+
+        Args:
+            key: key of the values in the rows.
+            kind: Arrow type of the column.
+            types: types of values that Arrow may convert in bulk, besides null.
+            convert: converts a single value where that fails, and raises `_UnusableError`; by default values
+                of the types are taken as they are.
+        """
+        values = [row.get(key) for row in self.rows]
+        if set(map(type, values)) <= {*types, _NOTHING}:
+            try:
+                return pa.array(values, kind)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+                pass  # an element of a list, or a number that Arrow does not take
+
+        def of_these_types(value: Any) -> Any:
+            if type(value) not in types:
+                raise _UnusableError("wrong_type")
+            return value
+
+        return self._one_by_one(key, values, kind, convert or of_these_types)
+
+    def texts(self, key: str) -> pa.Array:
+        return self.column(key, pa.string(), str)
+
+    def hashes(self, key: str) -> pa.Array:
+        texts = self.texts(key)
+        return self._unless(key, texts, pc.invert(pc.match_substring_regex(texts, SHA_PATTERN)), "malformed")
 
     def counters(self, key: str) -> pa.Array:
-        numbers = self.column(key, pa.int64(), _counter)
+        numbers = self.column(key, pa.int64(), int, convert=_counter)
         outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, COUNTER_LIMIT))
         return self._unless(key, numbers, outside, "out_of_range")
 
     def access(self, key: str) -> pa.Array:
         values = [row.get(key) for row in self.rows]
         if all(value is False for value in values):
-            return pa.array(["no"] * len(values), pa.string())
-        return pa.array(self._one_by_one(key, values, _access), pa.string())
+            return pa.repeat(pa.scalar("no"), len(values))
+        return self._one_by_one(key, values, pa.string(), _access)
 
     def times(self, key: str) -> pa.Array:
-        try:
-            texts = pa.array([row.get(key) for row in self.rows], pa.string())
-            return texts.cast(TIMESTAMP)
-        except _BAD_VALUE:
-            values = [row.get(key) for row in self.rows]
-            return pa.array(self._one_by_one(key, values, utc_time), TIMESTAMP)
+        values = [row.get(key) for row in self.rows]
+        if set(map(type, values)) <= {str, _NOTHING}:
+            try:
+                times = pa.array(values, pa.string()).cast(TIMESTAMP)
+            except pa.ArrowInvalid:
+                pass  # not all in the Hub's own form
+            else:
+                low, high = (pa.scalar(limit, TIMESTAMP) for limit in TIME_RANGE)
+                if pc.all(pc.and_(pc.less_equal(low, times), pc.less(times, high)), min_count=0).as_py():
+                    return times
+        return self._one_by_one(key, values, TIMESTAMP, _time)
+
+    def tags(self) -> pa.Array:
+        lists = self.column("tags", STRINGS, list, convert=_tag_list)
+        if lists.flatten().null_count == 0:
+            return lists
+        return self._one_by_one("tags", [row.get("tags") for row in self.rows], STRINGS, _tag_list)
 
     def siblings(self) -> pa.Array:
         lists = [row.get("siblings") for row in self.rows]
-        try:
-            names = [None if files is None else [file["rfilename"] for file in files] for files in lists]
-            return pa.array(names, STRINGS)
-        except (*_BAD_VALUE, TypeError, KeyError):
-            return pa.array([self._file_names(row) for row in self.rows], STRINGS)
+        if set(map(type, lists)) <= {list, _NOTHING}:
+            try:
+                names = pa.array(
+                    [None if files is None else [file["rfilename"] for file in files] for files in lists],
+                    STRINGS,
+                )
+            except (pa.ArrowTypeError, TypeError, KeyError):
+                pass  # some entry is broken: find out which
+            else:
+                if names.flatten().null_count == 0:
+                    return names
+        return pa.array([self._file_names(row) for row in self.rows], STRINGS)
 
     def _file_names(self, row: dict[str, Any]) -> list[str] | None:
         """Return the usable file names of one row whose siblings do not all convert."""
@@ -287,19 +322,25 @@ class _Reader:
             return None
         names = []
         for file in files:
-            name = _text(file.get("rfilename")) if isinstance(file, dict) else None
-            if name is None:
-                self._note(row, "siblings", "wrong_type", file)
-            else:
+            name = file.get("rfilename") if isinstance(file, dict) else None
+            if isinstance(name, str):
                 names.append(name)
+            else:
+                self._note(row, "siblings", "wrong_type", file)
         return names
 
-    def _one_by_one(self, key: str, values: list[Any], convert: Callable[[Any], Any]) -> list[Any]:
-        converted = [None if value is None else convert(value) for value in values]
-        for row, value, result in zip(self.rows, values, converted, strict=True):
-            if value is not None and result is None:
-                self._note(row, key, "wrong_type", value)
-        return converted
+    def _one_by_one(
+        self, key: str, values: list[Any], kind: pa.DataType, convert: Callable[[Any], Any]
+    ) -> pa.Array:
+        """Convert value by value; what does not fit becomes null, with a finding."""
+        converted: list[Any] = []
+        for row, value in zip(self.rows, values, strict=True):
+            try:
+                converted.append(None if value is None else convert(value))
+            except _UnusableError as problem:
+                converted.append(None)
+                self._note(row, key, str(problem), value)
+        return pa.array(converted, kind)
 
     def _unless(self, key: str, values: pa.Array, bad: pa.Array, rule: str) -> pa.Array:
         """Make the bad values null, with a finding each."""

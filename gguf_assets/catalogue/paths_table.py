@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gguf_assets.catalogue.paths import PathFacts, describe
+from gguf_assets.catalogue.paths import describe
 from gguf_assets.catalogue.quantization import TENSORS, canonical_label
 
 PATH_COLUMNS = pa.schema(
@@ -49,7 +49,8 @@ _RISKS = (
 )
 _I1 = r"(?:^|[^A-Za-z0-9])[iI]1[^A-Za-z0-9]"
 _MAYBE_RELATED = r"(?i)gguf|imat"
-_SHARD_NUMBER = r"-[0-9]{5}(-of-[0-9]{5}\.gguf)$"
+_SHARD_NUMBER = r"-(?P<index>[0-9]{5})(?P<rest>-of-[0-9]{5}\.gguf)$"
+_NO_COUNT = "-of-00000.gguf"
 
 
 def describe_paths(paths: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -74,11 +75,10 @@ def _describe_chunk(paths: pa.StringArray) -> pa.RecordBatch:
     slow = pc.invert(regular)
     maybe = pc.match_substring_regex(paths.filter(slow), _MAYBE_RELATED).fill_null(False)
     slow = pc.replace_with_mask(slow, slow, maybe)
-    facts = [describe(path) for path in paths.filter(slow).to_pylist()]
+    described = _describe_one_by_one(paths.filter(slow))
 
     def column(name: str, fast: pa.Array) -> pa.Array:
-        values = pa.array([getattr(fact, name) for fact in facts], fast.type)
-        return pc.replace_with_mask(fast, slow, values)
+        return pc.replace_with_mask(fast, slow, described[name])
 
     i1 = pc.and_(regular, pc.match_substring_regex(paths, _I1).fill_null(False))
     index = pc.if_else(regular, _integers(found, "index"), pa.scalar(None, pa.int32()))
@@ -93,7 +93,7 @@ def _describe_chunk(paths: pa.StringArray) -> pa.RecordBatch:
         column("shard_set", _shard_sets(paths, index)),
         column("shard_index", index),
         column("shard_count", count),
-        _flags(facts, slow),
+        _spread(described["flags"], slow),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=PATH_COLUMNS)
 
@@ -112,12 +112,32 @@ def _integers(found: pa.StructArray, name: str) -> pa.Int32Array:
 
 def _shard_sets(paths: pa.StringArray, index: pa.Int32Array) -> pa.StringArray:
     sharded = index.is_valid()
-    sets = pc.replace_substring_regex(paths.filter(sharded), _SHARD_NUMBER, r"\1")
+    sets = pc.replace_substring_regex(paths.filter(sharded), _SHARD_NUMBER, r"\2")
     return pc.replace_with_mask(pa.nulls(len(paths), pa.string()), sharded, sets)
 
 
-def _flags(facts: list[PathFacts], slow: pa.BooleanArray) -> pa.ListArray:
-    lengths = np.zeros(len(slow) + 1, dtype=np.int32)
-    lengths[1:][slow.to_numpy(zero_copy_only=False)] = [len(fact.flags) for fact in facts]
-    values = pa.array([flag for fact in facts for flag in fact.flags], pa.string())
-    return pa.ListArray.from_arrays(pa.array(np.cumsum(lengths, dtype=np.int32)), values)
+def _describe_one_by_one(paths: pa.StringArray) -> dict[str, pa.Array]:
+    """Describe paths with `describe`, equal ones and the shards of one set only once.
+
+    Of five digits in the place of a shard number `describe` takes nothing but the number; where the announced
+    count is zero they are no shard number.
+    """
+    sharded = pc.and_not(pc.match_substring_regex(paths, _SHARD_NUMBER), pc.ends_with(paths, _NO_COUNT))
+    shards = paths.filter(sharded)
+    numbers = pc.struct_field(pc.extract_regex(shards, _SHARD_NUMBER), "index").cast(pa.int32())
+    first = pc.replace_substring_regex(shards, _SHARD_NUMBER, r"-00001\2")
+    distinct = pc.replace_with_mask(paths, sharded, first).dictionary_encode()
+    facts = [describe(path) for path in distinct.dictionary.to_pylist()]
+    columns = {
+        field.name: pa.array([getattr(fact, field.name) for fact in facts], field.type).take(distinct.indices)
+        for field in PATH_COLUMNS
+    }
+    columns["shard_index"] = pc.replace_with_mask(columns["shard_index"], sharded, numbers)
+    return columns
+
+
+def _spread(lists: pa.ListArray, mask: pa.BooleanArray) -> pa.ListArray:
+    """Put lists, in order, where the mask is true, and empty ones elsewhere."""
+    lengths = np.zeros(len(mask) + 1, dtype=np.int32)
+    lengths[1:][mask.to_numpy(zero_copy_only=False)] = pc.list_value_length(lists)
+    return pa.ListArray.from_arrays(pa.array(np.cumsum(lengths, dtype=np.int32)), lists.flatten())

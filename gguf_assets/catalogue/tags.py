@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_LANGUAGES = pa.array(
-    (
-        "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da "
-        "de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz "
-        "ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln "
-        "lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi "
-        "pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti "
-        "tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu ceb fil yue multilingual "
-    ).split()
-)
-_RELATION = r"^(?P<relation>quantized|finetune|adapter|merge):"
+# A plain list: the first `pa.array` of a process imports pandas, and reading definitions must not.
+_LANGUAGES = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da "
+    "de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz "
+    "ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln "
+    "lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi "
+    "pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti "
+    "tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu ceb fil yue multilingual "
+).split()
+_RELATIONS = ("quantized", "finetune", "adapter", "merge")
+_RELATION = f"^(?P<relation>{'|'.join(_RELATIONS)}):"
 
 
 def tag_columns(tags: pa.ListArray) -> dict[str, pa.Array]:
@@ -40,9 +40,9 @@ def tag_columns(tags: pa.ListArray) -> dict[str, pa.Array]:
     def chosen(mask: pa.Array) -> tuple[pa.Array, np.ndarray]:
         return flat.filter(mask), parents.filter(mask).to_numpy(zero_copy_only=False)
 
-    licences, licence_rows = chosen(pc.starts_with(flat, "license:"))
-    languages, language_rows = chosen(pc.is_in(flat, value_set=_LANGUAGES))
-    bases, base_rows = chosen(pc.starts_with(flat, "base_model:"))
+    licences, licence_rows = chosen(_beyond(flat, "license:"))
+    languages, language_rows = chosen(pc.is_in(flat, value_set=pa.array(_LANGUAGES)))
+    bases, base_rows = chosen(_beyond(flat, "base_model:", *_RELATIONS))
     bases = pc.utf8_slice_codeunits(bases, len("base_model:"))
     relations = pc.struct_field(pc.extract_regex(bases, _RELATION), "relation")
     stated = pc.is_valid(relations)
@@ -55,6 +55,12 @@ def tag_columns(tags: pa.ListArray) -> dict[str, pa.Array]:
             relations.filter(stated), base_rows[stated.to_numpy(zero_copy_only=False)], count
         ),
     }
+
+
+def _beyond(tags: pa.Array, prefix: str, *qualifiers: str) -> pa.Array:
+    """Return which tags begin with the prefix and say something after it and its qualifiers."""
+    empty = pa.array([prefix, *(f"{prefix}{qualifier}:" for qualifier in qualifiers)])
+    return pc.and_not(pc.starts_with(tags, prefix), pc.is_in(tags, value_set=empty))
 
 
 def _first(values: pa.Array, rows: np.ndarray, count: int) -> pa.Array:
@@ -77,7 +83,8 @@ def _distinct(values: pa.Array, rows: np.ndarray) -> tuple[pa.Array, np.ndarray]
     """Drop repeated values within a row, keeping the first of each."""
     if len(values) == 0:
         return values, rows
-    codes = pc.dictionary_encode(values).indices.to_numpy(zero_copy_only=False)
-    _, positions = np.unique(np.column_stack((rows, codes)), axis=0, return_index=True)
+    encoded = pc.dictionary_encode(values)
+    keys = rows * np.int64(len(encoded.dictionary)) + encoded.indices.to_numpy(zero_copy_only=False)
+    _, positions = np.unique(keys, return_index=True)
     positions.sort()
     return values.take(pa.array(positions)), rows[positions]

@@ -1,6 +1,7 @@
 """Whose details to ask for, and in which order: new and changed models first, popular ones before others.
 
-Details at an equal sha are facts (rule 3), so a model is asked about once per commit, in every mode.
+Details at an equal sha are facts (rule 3), so a model is asked about once per commit, in every mode. One that
+goes back to an earlier commit is asked again: the baseline holds details of no commit but its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gguf_assets.catalogue.parse import ListedPage
+from gguf_assets.catalogue.parse import LISTED, ListedPage
 
 TARGETS = pa.schema([("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string())])
 KNOWN = ("hub_id", "sha", "details_sha")
@@ -21,7 +22,7 @@ KNOWN = ("hub_id", "sha", "details_sha")
 def listed_heads(pages: Iterable[ListedPage]) -> pa.Table:
     """Return hub_id, model_id, sha and downloads of every listed model, each once."""
     names = ["hub_id", "model_id", "sha", "downloads"]
-    parts = [page.models.select(names) for page in pages]
+    parts = [LISTED.empty_table().select(names), *(page.models.select(names) for page in pages)]
     heads = pa.concat_tables(parts).combine_chunks()
     _, first = np.unique(
         np.asarray(heads["hub_id"].combine_chunks().dictionary_encode().indices), return_index=True
@@ -40,18 +41,18 @@ def detail_targets(heads: pa.Table, known: pa.Table | None) -> pa.Table:
         Schema `TARGETS`: new models and changed shas first, then those left over from earlier days; more
         downloads first within each, then hub_id.
     """
+    shas = heads["sha"].combine_chunks()
     if known is None:
-        wanted = heads.filter(pc.is_valid(heads["sha"]))
-        left_over = pa.nulls(wanted.num_rows, pa.bool_()).fill_null(False)
+        left_over = done = pa.repeat(pa.scalar(False), heads.num_rows)
     else:
         rows = pc.index_in(heads["hub_id"], value_set=known["hub_id"].combine_chunks()).combine_chunks()
         had, detailed = (known[name].combine_chunks().take(rows) for name in ("sha", "details_sha"))
-        shas = heads["sha"].combine_chunks()
-        missing = pc.and_(pc.is_valid(shas), pc.invert(pc.fill_null(pc.equal(detailed, shas), False)))
-        wanted = heads.filter(missing)
-        left_over = pc.fill_null(pc.equal(had, shas), False).filter(missing)
+        left_over = pc.fill_null(pc.equal(had, shas), False)
+        done = pc.and_(left_over, pc.fill_null(pc.equal(detailed, shas), False))
+    wanted = heads.append_column("left_over", left_over.cast(pa.int8()))
+    wanted = wanted.filter(pc.and_not(pc.is_valid(shas), done))
     order = pc.sort_indices(
-        wanted.append_column("left_over", left_over.cast(pa.int8())),
+        wanted,
         sort_keys=[("left_over", "ascending"), ("downloads", "descending"), ("hub_id", "ascending")],
     )
     return wanted.take(order).select(TARGETS.names)

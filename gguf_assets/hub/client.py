@@ -18,8 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import orjson
-
 from gguf_assets import __version__
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.hub.errors import (
@@ -34,6 +32,7 @@ from gguf_assets.hub.errors import (
 )
 from gguf_assets.hub.limits import RateLimiter, RequestLimits
 from gguf_assets.hub.origin import check_endpoint
+from gguf_assets.jsontext import parse_json
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,6 +42,9 @@ _logger = logging.getLogger(__name__)
 _LONGEST_BACKOFF = 60.0
 _LONGEST_WAIT = 3600.0
 """Seconds; a Hub that asks for more is not waited for."""
+
+_LONGEST = 200
+"""Characters of the Hub's own words that are kept in a message."""
 
 _SLICE = 10.0
 """Seconds between two looks at the deadline while waiting for a turn."""
@@ -87,8 +89,8 @@ def expect_json(answer: HubAnswer) -> Any:
         FailedTryError: it is none.
     """
     try:
-        return orjson.loads(answer.content)
-    except orjson.JSONDecodeError as error:
+        return parse_json(answer.content)
+    except ValueError as error:
         kind = answer.headers.get("content-type", "")
         if "html" in kind or answer.content.lstrip()[:1] == b"<":
             raise FailedTryError("answered with HTML instead of JSON") from None
@@ -291,7 +293,8 @@ class HubClient:
     ) -> HubAnswer:
         response = self._send(path)
         status, headers = response.status_code, dict(response.headers.items())
-        message = "" if status < 400 else self._masked(server_message(headers, response.content))
+        # Masked before it is cut: half a token is recognised by nobody.
+        message = "" if status < 400 else self._masked(server_message(headers, response.content))[:_LONGEST]
         failure = transient_status(status, headers, message)
         if failure is not None:
             raise failure

@@ -167,7 +167,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def server_message(headers: Mapping[str, str], content: bytes) -> str:
-    """Return what the Hub said about an error, on one printable line; empty if it said nothing."""
+    """Return what the Hub said about an error, on one printable line of any length; empty for nothing."""
     text = headers.get("x-error-message") or ""
     if not text:
         try:
@@ -176,8 +176,7 @@ def server_message(headers: Mapping[str, str], content: bytes) -> str:
             body = None
         error = body.get("error") if isinstance(body, dict) else None
         text = error if isinstance(error, str) else ""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line[:200]
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _http_date(value: str) -> datetime | None:

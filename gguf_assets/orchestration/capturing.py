@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from gguf_assets import __version__
 from gguf_assets.catalogue.sync_plan import SyncMode, SyncPast, SyncRules, plan_sync
 from gguf_assets.errors import ErrorCategory as Category
 from gguf_assets.errors import GgufAssetsError, PermanentError, Refused
 from gguf_assets.hub.client import HubAnswer, HubClient
 from gguf_assets.hub.walk import CENSUS_FIELDS, FULL_FIELDS, first_page_path, walk
+from gguf_assets.orchestration.derivation import derivation_settings
+from gguf_assets.orchestration.partitions import OTHER_DAYS, what_can_be_rebuilt
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.capture_manifest import CapturePlan
 from gguf_assets.store.captures import Capture
@@ -37,19 +40,38 @@ class CaptureRequest:
     detail_limit: int | None
 
 
-def needs_walk(store: Store, day: date, request: CaptureRequest, rules: SyncRules) -> bool:
+def needs_walk(store: Store, day: date, request: CaptureRequest, loaded: LoadedSettings) -> bool:
     """Return whether the day's complete capture, if any, has to be replaced by a new walk.
 
-    A complete capture is used until it is published; after that only full, force or refetch walk again, and
-    full and force only while the Hub shows the day: of a past one they derive what is stored.
+    A complete capture is used until it is published or judged unfit to be; an unpublished day is then walked
+    again, a published one only by full, force or refetch. Full and force walk only while the Hub shows the
+    day: of a past one they derive what is stored.
     """
     complete = store.captures.latest_complete(day)
     if complete is None or request.refetch:
         return True
     published = store.published.manifest(day)
-    consumed = published is not None and published.capture.run == complete.run
-    again = rules.force_full_sync or SyncMode.FULL in (request.mode, rules.mode)
-    return consumed and again and not is_past(store, day)
+    used = published is not None and published.capture.run == complete.run
+    rules = sync_rules(loaded)
+    again = published is None or rules.force_full_sync or SyncMode.FULL in (request.mode, rules.mode)
+    return again and (used or _refused(store, complete, loaded)) and not is_past(store, day)
+
+
+def _refused(store: Store, capture: Capture, loaded: LoadedSettings) -> bool:
+    """Return whether a capture was judged unfit for publishing, and would be again: nothing else changed."""
+    try:
+        candidate = store.candidates.manifest(capture.day)
+    except PermanentError:  # there is none, or it is damaged: it is made anew
+        return False
+    if candidate.verdict is None or candidate.verdict.publishable or candidate.capture.run != capture.run:
+        return False
+    baseline = store.published.latest_before(capture.day)
+    made_from = (candidate.pipeline_version, candidate.derivation, candidate.baseline)
+    return made_from == (
+        __version__,
+        derivation_settings(loaded),
+        None if baseline is None else baseline.as_baseline(),
+    )
 
 
 def is_past(store: Store, day: date) -> bool:
@@ -72,6 +94,20 @@ def refuse_past(store: Store, day: date, end: datetime | None = None) -> None:
     newest = store.newest_hub_time()
     if newest is not None and (newest.date() > day if end is None else newest >= end):
         raise _past(store, day, newest)
+
+
+def refuse_dry_run(loaded: LoadedSettings) -> None:
+    """Refuse to sync in earnest where a dry run is asked for.
+
+    Raises:
+        Refused: the setting `dry_run` is on.
+    """
+    if loaded.settings.dry_run:
+        raise Refused(
+            f"dry_run is on ({loaded.origins['dry_run']}), and this version has no dry run: nothing was done",
+            category=Category.CONFIGURATION,
+            remedy="Unset DRY_RUN, or set dry_run: false, to sync.",
+        )
 
 
 def obtain_capture(
@@ -100,8 +136,8 @@ def obtain_capture(
         Refused: the day is not the Hub's present day.
         TransientError, PermanentError: the Hub, the disk.
     """
-    rules = sync_rules(loaded)
-    if not needs_walk(store, day, request, rules):
+    refuse_dry_run(loaded)
+    if not needs_walk(store, day, request, loaded):
         capture = store.captures.latest_complete(day)
         if capture is not None:
             note_start(capture, capture.last_hub_date)
@@ -116,7 +152,7 @@ def obtain_capture(
             _walk(hub, unfinished, end, None, on_page)
         return unfinished
     refuse_past(store, day)
-    plan = _plan(store, hub, day, request, rules)
+    plan = _plan(store, hub, day, request, sync_rules(loaded))
     try:
         first = hub.get(first_page_path(plan.fields))
     except GgufAssetsError:
@@ -124,7 +160,11 @@ def obtain_capture(
         raise
     if first.date.date() != day:
         raise _past(store, day, first.date) if first.date.date() > day else _not_yet(day, first.date)
-    capture = store.captures.begin(day, plan)
+    try:
+        capture = store.captures.begin(day, plan)
+    except PermanentError:
+        note_start(None, first.date)
+        raise
     note_start(capture, first.date)
     _walk(hub, capture, end, first, on_page)
     return capture
@@ -211,15 +251,10 @@ def _walk(
 
 
 def _past(store: Store, day: date, now: datetime) -> Refused:
-    days = store.captures.days()
-    stored = (
-        f"Days that can be rebuilt from their captures: {_listed(days)}." if days else "No day is stored yet."
-    )
     return Refused(
         f"{day} cannot be captured any more: the Hub's clock says {now:%Y-%m-%d %H:%M} UTC and the Hub shows "
-        f"only the present. {stored}",
-        remedy="Sync the present day: gguf-assets sync · rebuild a stored one: "
-        "gguf-assets rederive --from D --to D",
+        f"only the present. {what_can_be_rebuilt(store.captures.complete_days())}",
+        remedy=OTHER_DAYS,
     )
 
 
@@ -228,8 +263,3 @@ def _not_yet(day: date, now: datetime) -> Refused:
         f"{day} has not begun: the Hub's clock says {now:%Y-%m-%d %H:%M} UTC",
         remedy=f"Sync the Hub's present day: gguf-assets sync --date {now.date()}",
     )
-
-
-def _listed(days: list[date]) -> str:
-    shown = [day.isoformat() for day in days[-10:]]
-    return ("… " if len(days) > len(shown) else "") + ", ".join(shown)

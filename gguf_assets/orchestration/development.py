@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from gguf_assets.orchestration.demonstration import DEMO_FOLDER
 from gguf_assets.orchestration.instance import open_instance
@@ -18,8 +18,8 @@ from gguf_assets.store.store import Store
 DATA, STATE, CONFIG = "GGUF_ASSETS_DATA_DIR", "GGUF_ASSETS_STATE_DIR", "GGUF_ASSETS_CONFIG_DIR"
 
 
-def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[str], None]) -> int:
-    """Run `dagster dev` until it is interrupted; return its exit code.
+def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[str], None]) -> NoReturn:
+    """Become `dagster dev`, so that signals reach it and it ends what it has started.
 
     Where nothing is stored yet but the demo has been run, the demo's data are shown.
     """
@@ -45,13 +45,7 @@ def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[st
         "DAGSTER_HOME": str(layout.dagster_home.absolute()),
         "PYTHONWARNINGS": "ignore",
     }
-    try:
-        return subprocess.run(
-            [*command, "--host", host, "--port", str(port)],
-            env={**os.environ, **settings},
-            # Elsewhere Dagster warns of a second dagster.yaml in the working folder.
-            cwd=layout.dagster_home,
-            check=False,
-        ).returncode
-    except KeyboardInterrupt:
-        return 0
+    # Elsewhere Dagster warns of a second dagster.yaml in the working folder.
+    os.chdir(layout.dagster_home)
+    sys.stdout.flush()
+    os.execve(sys.executable, [*command, "--host", host, "--port", str(port)], {**os.environ, **settings})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from gguf_assets import __version__
 from gguf_assets.errors import GgufAssetsError
 from gguf_assets.hub.client import HubClient
-from gguf_assets.orchestration.instance import open_instance
+from gguf_assets.orchestration.instance import instance_errors, open_instance
 from gguf_assets.orchestration.resources import layout_of, request_limits
 from gguf_assets.orchestration.runs import reap_dead_runs
 from gguf_assets.settings.load import LoadedSettings, load_settings
@@ -71,7 +72,7 @@ def examine(environ: Mapping[str, str]) -> Examination:
     _token(found, loaded)
     _hub(found, loaded)
     _instances(found, layout, environ)
-    _syncs(found, layout)
+    _store(found, layout)
     return found
 
 
@@ -126,27 +127,54 @@ def _instances(found: Examination, layout: Layout, environ: Mapping[str, str]) -
             "Unset DAGSTER_HOME, or open the UI with: gguf-assets dev",
         )
     if home.exists():
-        with open_instance(home) as instance:
+        with _problems(found, "Dagster"), instance_errors(home), open_instance(home) as instance:
             for run_id in reap_dead_runs(instance):
                 found.add("Dagster", "note", f"run {run_id}: its process is gone, it is now shown as failed")
 
 
-def _syncs(found: Examination, layout: Layout) -> None:
-    holder = WriterLock(layout).holder()
-    if holder is not None:
-        found.add("lock", "note", f"a sync is under way: {holder}")
+def _store(found: Examination, layout: Layout) -> None:
     store = Store(layout)
-    try:
-        syncs = store.history.syncs(running=None if holder is None else holder.run_id)
-        days = store.published.days()
-    except GgufAssetsError as error:
-        found.add("store", "problem", error.message, error.remedy)
-        return
+    days = store.published.days()
     if not days:
         found.add("published", "note", "no day is published yet", "gguf-assets sync")
     else:
         found.add("published", "ok", f"{len(days)} days, {days[0]} to {days[-1]}")
+    for day in days:
+        with _problems(found, "published"):
+            if day == days[-1]:
+                store.published.verify(day)  # whole: the next day builds on it
+            else:
+                store.published.manifest(day)
+    for day in store.captures.days()[-1:]:
+        with _problems(found, "captures"):
+            store.captures.latest(day)
+    with _problems(found, "history"):
+        _syncs(found, layout, store)
+
+
+def _syncs(found: Examination, layout: Layout, store: Store) -> None:
+    holder = WriterLock(layout).holder()
+    if holder is not None:
+        found.add("lock", "note", f"a sync is under way: {holder}")
+    syncs = store.history.syncs(running=None if holder is None else holder.run_id)
     if syncs and syncs[-1].state == "failed":
         found.add(
             "last sync", "note", f"{syncs[-1].day}: failed: {syncs[-1].error_message}", "gguf-assets sync"
         )
+    damaged = store.history.damaged_lines()
+    if damaged:
+        found.add(
+            "history",
+            "note",
+            f"{layout.history_file}: not readable, and left out: line {', '.join(map(str, damaged))}",
+            "A sync that was killed leaves such a line; any other is put back from a backup.",
+        )
+
+
+@contextmanager
+def _problems(found: Examination, topic: str) -> Iterator[None]:
+    """Add a line for an error that leaves the block, and go on."""
+    try:
+        yield
+    except GgufAssetsError as error:
+        found.add(topic, "problem", error.message, error.remedy)

@@ -6,6 +6,8 @@ machines need one of the others.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Mapping
 
 import dagster as dg
@@ -42,3 +44,12 @@ def chosen_executor(environ: Mapping[str, str]) -> dg.ExecutorDefinition:
         category=ErrorCategory.CONFIGURATION,
         remedy=f"Unset {VARIABLE} for in_process.",
     )
+
+
+def run_process(environ: Mapping[str, str]) -> int | None:
+    """Return the process of a run, asked by a process of one of its steps; None when it is out of sight."""
+    name = environ.get(VARIABLE) or "in_process"
+    if name == "in_process":
+        return os.getpid()
+    parent = multiprocessing.parent_process()
+    return parent.pid if name == "multiprocess" and parent is not None else None

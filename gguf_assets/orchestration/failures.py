@@ -19,7 +19,10 @@ def clear_failures() -> Iterator[None]:
     try:
         yield
     except GgufAssetsError as error:
-        raise as_failure(error) from error
+        failure = as_failure(error)
+        # Dagster stores the text of the cause as well.
+        error.message, error.remedy = failure.description or "", None
+        raise failure from error
 
 
 def as_failure(error: GgufAssetsError) -> dg.Failure:

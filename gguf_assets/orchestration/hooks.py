@@ -4,11 +4,12 @@ A process that is killed runs no hook; its sync is known as failed by its missin
 """
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 
 from gguf_assets.errors import ErrorCategory
 from gguf_assets.masking import mask
 from gguf_assets.orchestration.failures import CATEGORY
-from gguf_assets.orchestration.reporting import record_failure
+from gguf_assets.orchestration.reporting import record_failure, refusal
 
 
 @dg.failure_hook(required_resource_keys={"store"})
@@ -20,5 +21,8 @@ def record_failed_sync(context: dg.HookContext) -> None:
         message = error.description or message
         named = error.metadata.get(CATEGORY)
         category = category if named is None else str(named.value)
+    elif isinstance(error, DagsterAssetCheckFailedError):
+        category = ErrorCategory.DATA.value
+        message = refusal(context.resources.store, context.run_id) or message
     if category != ErrorCategory.REFUSED:
         record_failure(context.resources.store, context.run_id, message, category)

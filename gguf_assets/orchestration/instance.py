@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
 
+from gguf_assets.errors import ErrorCategory, PermanentError, Refused
 from gguf_assets.store.atomic import write_atomically
+
+_FULL_BYTES = 1_000_000
 
 
 def instance_settings(home: Path) -> dict[str, Any]:
@@ -53,18 +59,67 @@ def instance_settings(home: Path) -> dict[str, Any]:
 
 
 def prepare_home(home: Path) -> None:
-    """Write the instance's `dagster.yaml` where there is none, and point DAGSTER_HOME to it."""
+    """Write the instance's `dagster.yaml` where there is none, and point DAGSTER_HOME to it.
+
+    Raises:
+        PermanentError: the disk refused (category `storage`).
+    """
     home = home.absolute()
     path = home / "dagster.yaml"
-    if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or _names_another_folder(path, home):
         text = "# The Dagster instance of this catalogue. Written once by gguf-assets; edit it as you need.\n"
         write_atomically(path, (text + yaml.safe_dump(instance_settings(home), sort_keys=False)).encode())
     os.environ["DAGSTER_HOME"] = str(home)
 
 
+def _names_another_folder(path: Path, home: Path) -> bool:
+    """Whether the file, never edited since, was written for another folder: the data were moved or copied."""
+    try:
+        settings = yaml.safe_load(path.read_bytes())
+        base = Path(settings["storage"]["sqlite"]["base_dir"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return False
+    return base != home and bool(settings == instance_settings(base))
+
+
+@contextmanager
+def instance_errors(home: Path) -> Iterator[None]:
+    """Turn errors of the instance's databases and settings into one that names them and what to do.
+
+    Raises:
+        PermanentError: a database is damaged, or the disk refused (category `storage`).
+        Refused: `dagster.yaml` cannot be used (category `configuration`).
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        full = shutil.disk_usage(home).free < _FULL_BYTES
+        again = "then run the same command again"
+        raise PermanentError(
+            f"The Dagster instance in {home} cannot be used: {error.orig}"
+            + (" (no space left on device)" if full else ""),
+            category=ErrorCategory.STORAGE,
+            remedy=f"Free some space on that disk, {again}."
+            if full
+            else f"Move that folder away, {again}: it is made anew, and no data of the catalogue lie in it.",
+        ) from error
+    except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Refused(
+            f"{home / 'dagster.yaml'} cannot be used: {reason}",
+            category=ErrorCategory.CONFIGURATION,
+            remedy="Correct it, or move it away: it is then written anew.",
+        ) from error
+
+
 def open_instance(home: Path) -> dg.DagsterInstance:
-    """Open the instance for runs in this process; their output stays on the terminal."""
+    """Open the instance for runs in this process; their output stays on the terminal.
+
+    Raises:
+        PermanentError, Refused: as `instance_errors`.
+    """
     from dagster._core.instance.ref import InstanceRef
 
     prepare_home(home)
@@ -74,4 +129,5 @@ def open_instance(home: Path) -> dg.DagsterInstance:
             "class": "NoOpComputeLogManager",
         }
     }
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home.absolute()), overrides=quiet))
+    with instance_errors(home.absolute()):
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home.absolute()), overrides=quiet))

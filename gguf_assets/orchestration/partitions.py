@@ -6,7 +6,7 @@ last one is today by this machine's clock, since Dagster knows no other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -45,8 +45,13 @@ def catalogue_days(start: date) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1)
 
 
-def refuse_outside(day: date, start: date) -> None:
+def refuse_outside(day: date, start: date, rebuildable: Sequence[date]) -> None:
     """Refuse a day that is no partition, by name, before Dagster sees it.
+
+    Args:
+        day: the day asked for.
+        start: the first partition.
+        rebuildable: days that can be derived from their captures, to be named.
 
     Raises:
         Refused: the day lies before the first or after the last partition.
@@ -60,7 +65,21 @@ def refuse_outside(day: date, start: date) -> None:
     if day < start:
         raise Refused(
             f"{day} lies before the first day of the catalogue, {start}; the Hub shows only the present, so "
-            "earlier days cannot be captured any more",
-            remedy="`gguf-assets status` lists the days that exist. An earlier first day: "
+            f"earlier days cannot be captured any more. {what_can_be_rebuilt(rebuildable)}",
+            remedy=f"{OTHER_DAYS} · an earlier first day, where {START_VARIABLE} has set it: "
             f"{START_VARIABLE}={day}",
         )
+
+
+OTHER_DAYS = (
+    "Sync the present day: gguf-assets sync · rebuild a stored one: gguf-assets rederive --from D --to D"
+)
+"""What can be done instead about a day that the Hub does not show any more."""
+
+
+def what_can_be_rebuilt(days: Sequence[date]) -> str:
+    """Return a sentence that names the last of the days that can be derived from their captures."""
+    if not days:
+        return "No day is stored yet."
+    shown = ", ".join(day.isoformat() for day in days[-10:])
+    return f"Days that can be rebuilt from their captures: {'… ' if len(days) > 10 else ''}{shown}."

@@ -45,6 +45,8 @@ def report_sync(
     write_atomically(store.layout.report_file(day), text.encode())
     figures = sync_figures(manifest, run_requests(instance, run), durations)
     if any(sync.sync_id == run.run_id for sync in store.history.syncs()):
+        store.history.write_last_sync(last_sync(capture, manifest, figures))
+        # Last of all: a sync that has no end in the history is done again.
         store.history.finished(
             run.run_id,
             published=True,
@@ -53,7 +55,6 @@ def report_sync(
             reason=manifest.reason,
             figures=figures,
         )
-        store.history.write_last_sync(last_sync(capture, manifest, figures))
     return text, block, {name: value for name, value in figures.items() if isinstance(value, int | float)}
 
 
@@ -177,6 +178,15 @@ def day_text(
 
 
 _REPORTED = ["model_id", "hub_id", "downloads", "downloads_delta", "architecture", "quantizations"]
+
+
+def refusal(store: Store, run_id: str) -> str | None:
+    """Return why the verdict on a sync's candidate refuses it; None where it does not."""
+    day = next((sync.day for sync in store.history.syncs() if sync.sync_id == run_id), None)
+    verdict = None if day is None else store.candidates.manifest(day).verdict
+    if verdict is None or verdict.publishable:
+        return None
+    return f"{day} was not published: {'; '.join(verdict.reasons)}"
 
 
 def record_failure(store: Store, run_id: str, message: str, category: str) -> None:

@@ -14,8 +14,9 @@ import dagster as dg
 from gguf_assets.errors import Refused
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.limits import RequestLimits
+from gguf_assets.orchestration.executors import run_process
 from gguf_assets.orchestration.failures import clear_failures
-from gguf_assets.orchestration.runs import process_tags, reap_dead_runs
+from gguf_assets.orchestration.runs import PID, process_tags, reap_dead_runs
 from gguf_assets.settings.limits import effective_limits
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.settings.token import require_token
@@ -23,6 +24,9 @@ from gguf_assets.store.layout import Layout
 from gguf_assets.store.lock import WriterLock
 from gguf_assets.store.publish import recover
 from gguf_assets.store.store import Store
+
+_PATIENCE_SECONDS = 2.0
+"""How long a step waits while it cannot be told who holds the lock."""
 
 
 def layout_of(loaded: LoadedSettings) -> Layout:
@@ -99,16 +103,15 @@ class StoreResource(dg.ConfigurableResource[Store]):
         """Take the writer's lock for the length of a run (of a step, with one process a step)."""
         with clear_failures():
             layout = layout_of(self.settings)
-            lock = WriterLock(layout)
-            run_id = context.run_id
+            lock, run = WriterLock(layout), context.run
             _acquire(
                 lock,
-                run_id,
-                f"dagster run {context.dagster_run.job_name}" if context.dagster_run else "dagster",
+                None if run is None else run.run_id,
+                "dagster" if run is None else f"dagster run {run.job_name}",
             )
             try:
-                if context.instance is not None and run_id is not None:
-                    context.instance.add_run_tags(run_id, process_tags())
+                if context.instance is not None and run is not None:
+                    _mark(context.instance, run)
                     reap_dead_runs(context.instance)
                 recover(layout)
                 yield Store(layout)
@@ -116,15 +119,28 @@ class StoreResource(dg.ConfigurableResource[Store]):
                 lock.release()
 
 
+def _mark(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Mark a run with its process, which is not that of the step where each has one of its own."""
+    if run.tags.get(PID) == process_tags()[PID]:
+        return
+    process = run_process(os.environ)
+    if process is not None:
+        instance.add_run_tags(run.run_id, process_tags(process))
+
+
 def _acquire(lock: WriterLock, run_id: str | None, command: str) -> None:
     """Take the lock; steps of the same run in other processes are waited for, other writers are not."""
+    patience = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             lock.acquire(run_id=run_id, command=command)
         except Refused:
             holder = lock.holder()
-            if run_id is None or holder is None or holder.run_id != run_id:
+            sibling = holder is not None and holder.run_id is not None and holder.run_id == run_id
+            # Between two steps the lock is free, or taken and its note not yet written.
+            unknown = holder is None or holder.pid == 0
+            if not sibling and not (unknown and time.monotonic() < patience):
                 raise
-            time.sleep(0.2)
+            time.sleep(0.1)
         else:
             return

@@ -79,6 +79,6 @@ def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _has_inherited_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run executed again still carries the mark of the run it repeats: its own process has none yet."""
+    """Whether a run executed again still carries the mark of the run it repeats: its own is to come."""
     parent = None if run.parent_run_id is None else instance.get_run_by_id(run.parent_run_id)
     return parent is not None and parent.tags.get(PID) == run.tags[PID]

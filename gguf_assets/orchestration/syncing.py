@@ -22,10 +22,16 @@ from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError, R
 from gguf_assets.hub.client import HubClient
 from gguf_assets.masking import mask
 from gguf_assets.orchestration.build import build_defs
-from gguf_assets.orchestration.capturing import CaptureRequest, needs_walk, refuse_past, sync_rules
+from gguf_assets.orchestration.capturing import (
+    CaptureRequest,
+    needs_walk,
+    refuse_dry_run,
+    refuse_past,
+)
 from gguf_assets.orchestration.config import detail_limit
+from gguf_assets.orchestration.executors import chosen_executor
 from gguf_assets.orchestration.failures import CATEGORY, REMEDY
-from gguf_assets.orchestration.instance import open_instance
+from gguf_assets.orchestration.instance import instance_errors, open_instance
 from gguf_assets.orchestration.partitions import first_day, refuse_outside
 from gguf_assets.orchestration.progress import Progress
 from gguf_assets.orchestration.reporting import record_failure
@@ -89,14 +95,16 @@ def writing(environ: Mapping[str, str], command: str) -> Iterator[Workplace]:
     """Hold the store for writing: lock taken, interrupted publishing completed, dead runs reaped.
 
     Raises:
-        Refused: the settings are not valid, or another process is writing.
+        Refused: settings, executor or first day are not valid, or another process is writing.
         PermanentError: the disk refused.
     """
     loaded = load_settings(environ)
+    chosen_executor(environ)
+    first_day(environ, None, None)
     layout = layout_of(loaded)
     with WriterLock(layout).held(command=command):
         recover(layout)
-        with open_instance(layout.dagster_home) as instance:
+        with instance_errors(layout.dagster_home), open_instance(layout.dagster_home) as instance:
             yield Workplace(loaded, Store(layout), instance, reap_dead_runs(instance))
 
 
@@ -125,19 +133,20 @@ def sync_day(
     environ = os.environ if environ is None else environ
     with writing(environ, "gguf-assets sync") as place:
         loaded, store = place.loaded, place.store
+        refuse_dry_run(loaded)
         limit = detail_limit(details, loaded.settings.sync_behavior.detail_requests_per_run)
         before = 0
         with open_hub(loaded) as hub:
             if day is None:
                 day, before = _hub_day(store, hub), hub.requests
-        refuse_outside(
-            day, first_day(environ, store.earliest_day(), day if store.earliest_day() is None else None)
-        )
+        first = first_day(environ, store.earliest_day(), day if store.earliest_day() is None else None)
+        refuse_outside(day, first, store.captures.complete_days())
         request = CaptureRequest(mode, refetch, limit)
         published = store.published.manifest(day)
-        if published is not None and not needs_walk(store, day, request, sync_rules(loaded)):
+        walk_again = needs_walk(store, day, request, loaded)
+        if published is not None and not walk_again and _concluded(store, published):
             return _nothing_to_do(published, before, place.reaped)
-        if store.captures.latest(day) is None:
+        if refetch or store.captures.latest(day) is None:
             refuse_past(store, day)
         options = {"mode": mode.value, "refetch": refetch, "details": details}
         run_id = run_job(
@@ -170,6 +179,15 @@ def _hub_day(store: Store, hub: HubClient) -> date:
         store.history.started(sync_id, None, None)
         record_failure(store, sync_id, mask(error.message), error.category.value)
         raise
+
+
+def _concluded(store: Store, manifest: PublishedManifest) -> bool:
+    """Return whether the sync that published a day came to its end; one killed just before it did not."""
+    own = (manifest.day, manifest.capture.run)
+    last = next(
+        (sync for sync in reversed(store.history.syncs()) if (sync.day, sync.capture_run) == own), None
+    )
+    return store.layout.report_file(manifest.day).is_file() and (last is None or last.state == "finished")
 
 
 def _nothing_to_do(manifest: PublishedManifest, requests: int, reaped: list[str]) -> SyncOutcome:
@@ -270,6 +288,7 @@ def run_job(
 
     Raises:
         GgufAssetsError: the run failed; the text is that of the first failure.
+        KeyboardInterrupt: it was interrupted; a sync that had begun is noted as failed.
     """
     defs = build_defs(environ=environ, syncing=day, resources={"progress": progress})
     result = defs.resolve_job_def(job).execute_in_process(
@@ -279,9 +298,19 @@ def run_job(
         run_config={"ops": dict(ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )
+    if _was_interrupted(result):
+        record_failure(place.store, result.run_id, "interrupted", ErrorCategory.SYSTEM.value)
+        raise KeyboardInterrupt
     if not result.success:
         raise failure_of(result, day)
     return str(result.run_id)
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a signal ended a run: Dagster turns SIGINT and SIGTERM into the failure of a step."""
+    interrupted = dg.DagsterExecutionInterruptedError.__name__
+    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    return any(error is not None and error.cls_name == interrupted for error in errors)
 
 
 def failure_of(result: dg.ExecuteInProcessResult, day: date) -> GgufAssetsError:
@@ -304,7 +333,8 @@ def failure_of(result: dg.ExecuteInProcessResult, day: date) -> GgufAssetsError:
             data = event.step_failure_data
             if data.user_failure_data is not None:
                 return _described(data.user_failure_data)
-            return _unexpected(data.error_display_string if data.error else "", result.run_id)
+            error = data.error and (data.error.cause or data.error)
+            return _unexpected(error.to_string() if error else "", result.run_id)
     for event in result.all_events:
         if event.is_job_failure and event.job_failure_data.error is not None:
             return _unexpected(event.job_failure_data.error.to_string(), result.run_id)

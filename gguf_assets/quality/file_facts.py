@@ -29,6 +29,10 @@ FACTS = (
 """Counts for each model: of all its files, or of those with role `model` (model_, labelled, mismatched)."""
 
 
+FILE_COLUMNS = ("hub_id", "role", "size_bytes", "sha256", "quantization", "shard_set_complete", "flags")
+"""The columns of `files` that are counted."""
+
+
 class FileFacts:
     """Counts the files of each model. Complete once every batch of the day was added."""
 
@@ -37,7 +41,7 @@ class FileFacts:
         self._sums: pa.Table | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Count the next batch of `files`."""
+        """Count the next batch of `files`, of which `FILE_COLUMNS` are enough."""
         if not len(batch):
             return
         ids = pc.fill_null(batch["hub_id"], "")

@@ -26,6 +26,24 @@ from gguf_assets.quality.health_checks import HEALTH_CHECKS
 GRADE_FROM = (9.0, 7.5, 6.0, 4.0)
 """Smallest scores of the grades A to D."""
 
+MODEL_COLUMNS = (
+    "snapshot_date",
+    "hub_id",
+    "model_id",
+    "presence",
+    "gated",
+    "private",
+    "disabled",
+    "library_name",
+    "pipeline_tag",
+    "license",
+    "base_models",
+    "base_relation",
+    "tags",
+    "gguf_files",
+)
+"""The columns of `models` that are looked at."""
+
 _REASONS = [reason for check in HEALTH_CHECKS.values() for reason in check.reasons]
 _CODES = {reason: code for code, reason in enumerate(_REASONS)}
 
@@ -46,7 +64,7 @@ def score_models(models: pa.RecordBatch, file_facts: FileFacts) -> pa.RecordBatc
     """Score a batch of models.
 
     Args:
-        models: rows of `models`.
+        models: rows of `models`, at least `MODEL_COLUMNS`.
         file_facts: what the day's `files` add up to, complete.
 
     Returns:

@@ -7,9 +7,10 @@ rows are in `model_rules` and `file_rules`.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from gguf_assets.catalogue.schema import DATASETS, Column
@@ -17,6 +18,7 @@ from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.quality.findings import Findings, Rule
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pandera.pandas import Check, DataFrameSchema
 
 SCHEMA = Rule(
@@ -94,8 +96,17 @@ def _checks(column: Column) -> list[Check]:
     if column.allowed:
         checks.append(Check.isin(column.allowed, error=f"must be one of {', '.join(column.allowed)}"))
     if column.pattern is not None:
-        checks.append(Check.str_matches(f"^(?:{column.pattern})$", error=f"must match {column.pattern}"))
+        checks.append(Check(partial(_match, column.pattern), error=f"must match {column.pattern}"))
     return checks
+
+
+def _match(pattern: str, texts: pd.Series[str]) -> pd.Series[bool]:
+    """Return which texts match as a whole; files repeat those of their model, so each is looked at once."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(texts)
+    matches = np.asarray(distinct.str.match(f"^(?:{pattern})$"))
+    return pd.Series(matches[codes], index=texts.index)
 
 
 def _unreadable(message: str) -> PermanentError:

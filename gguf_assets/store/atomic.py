@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EFBIG, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,13 @@ _in_flight: set[Path] = set()
 
 _MAKE_ROOM = "Free some space on that disk (or within the quota), then run the same command again."
 _MAKE_WRITABLE = "Make it writable for this user, or set GGUF_ASSETS_DATA_DIR to a folder that is writable."
+_MAKE_WAY = "Move the file that is in the way, or set GGUF_ASSETS_DATA_DIR to a folder that is writable."
 _REMEDIES = {
     ENOSPC: _MAKE_ROOM,
     EDQUOT: _MAKE_ROOM,
+    EFBIG: "Raise the limit on the size of files (ulimit -f), then run the same command again.",
+    ENOTDIR: _MAKE_WAY,
+    EEXIST: _MAKE_WAY,
     EACCES: _MAKE_WRITABLE,
     EPERM: _MAKE_WRITABLE,
     EROFS: _MAKE_WRITABLE,
@@ -59,8 +63,12 @@ def json_bytes(content: Any) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def read_json(path: Path) -> Any | None:
+def read_json(path: Path, remedy: str | None = None) -> Any | None:
     """Return the content of a JSON document, None when there is no such file.
+
+    Args:
+        path: the file.
+        remedy: what to do when it is damaged; to restore a backup by default.
 
     Raises:
         PermanentError: the file cannot be read (category `storage`) or is no JSON (category `data`).
@@ -73,7 +81,7 @@ def read_json(path: Path) -> Any | None:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise damaged(path, f"it is not JSON ({error})") from error
+        raise damaged(path, f"it is not JSON ({error})", remedy) from error
 
 
 @contextlib.contextmanager

@@ -30,6 +30,10 @@ class Captures:
         found = (parse_day(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
         return sorted(day for day in found if day is not None and self.runs(day))
 
+    def complete_days(self) -> list[date]:
+        """Return the days that have a complete capture and so can be derived, in order."""
+        return [day for day in self.days() if self.latest_complete(day) is not None]
+
     def runs(self, day: date) -> list[int]:
         """Return the numbers of a day's captures, in order."""
         return [run for run in self._numbers(day) if self._layout.capture_manifest(day, run).is_file()]

@@ -6,6 +6,7 @@ What does not: which dataset it is, where it lies (`layout.py`) and what its col
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from gguf_assets.store.atomic import (
     storage_errors,
 )
 from gguf_assets.store.digests import RowDigest, sha256_of
+from gguf_assets.store.layout import parse_day
 
 WRITER = f"pyarrow {pa.__version__}"
 """The Parquet writer: with another one the same rows may give other bytes."""
@@ -135,7 +137,8 @@ class DatasetWriter:
         finally:
             # Where that failed nothing is kept, so the Parquet writer must not try once more when collected.
             self._parquet.is_open = False
-            self._file.close()
+            with contextlib.suppress(OSError):  # nor may what a full disk left in the buffer
+                self._file.close()
             abandon_replacing(self._temporary)
 
     def _finish(self) -> None:
@@ -193,32 +196,43 @@ def iter_batches(
     """Yield the rows of a file in order, in batches of at most `batch_rows`.
 
     Raises:
-        PermanentError: the file cannot be read (category `storage`) or is no Parquet (category `data`).
+        PermanentError: the file cannot be read (category `storage`), is missing or no Parquet (`data`).
     """
-    with storage_errors(path, "read"), path.open("rb") as source:
-        try:
-            with pq.ParquetFile(source) as file:
-                batches = file.iter_batches(
-                    batch_size=batch_rows, columns=None if columns is None else list(columns)
-                )
-                while (batch := next(batches, None)) is not None:
-                    yield batch
-        except pa.ArrowInvalid as error:
-            raise damaged(path, str(error)) from error
+    with _sound(path), path.open("rb") as source, pq.ParquetFile(source) as file:
+        batches = file.iter_batches(batch_size=batch_rows, columns=None if columns is None else list(columns))
+        while (batch := next(batches, None)) is not None:
+            yield batch
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return all rows of a file; the hive key of its folder is not among the columns.
 
     Raises:
-        PermanentError: the file cannot be read (category `storage`) or is no Parquet (category `data`).
+        PermanentError: the file cannot be read (category `storage`), is missing or no Parquet (`data`).
     """
+    with _sound(path), pq.ParquetFile(path) as file:
+        return file.read(columns=None if columns is None else list(columns))
+
+
+@contextlib.contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a broken file into an error that names the file and what to do."""
+    day = parse_day(path.parent.name)
+    remedy = None
+    if day is not None:
+        remedy = f"Derive the day again from its capture: gguf-assets rederive --from {day} --to {day}"
     with storage_errors(path, "read"):
         try:
-            with pq.ParquetFile(path) as file:
-                return file.read(columns=None if columns is None else list(columns))
+            yield
         except pa.ArrowInvalid as error:
-            raise damaged(path, str(error)) from error
+            raise damaged(path, str(error), remedy) from error
+        except FileNotFoundError as error:
+            raise damaged(path, "the file is missing", remedy) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # Arrow's own, without a number: the bytes are not what Parquet makes.
+            raise damaged(path, str(error), remedy) from error
 
 
 def matches(path: Path, info: DatasetInfo) -> bool:
@@ -231,13 +245,19 @@ def matches(path: Path, info: DatasetInfo) -> bool:
         return path.is_file() and path.stat().st_size == info.bytes and sha256_of(path) == info.sha256
 
 
-def verify(path: Path, info: DatasetInfo) -> None:
+def verify(path: Path, info: DatasetInfo, remedy: str | None = None) -> None:
     """Check that a file is byte for byte the one described.
+
+    Args:
+        path: the file.
+        info: what it must be.
+        remedy: what to do when it is not; to restore a backup by default.
 
     Raises:
         PermanentError: it is missing or differs (category `data`), or cannot be read (category `storage`).
     """
     if not path.is_file():
-        raise damaged(path, "the file is missing")
+        raise damaged(path, "the file is missing", remedy)
     if not matches(path, info):
-        raise damaged(path, f"its size or SHA-256 is not the recorded {info.bytes:,} bytes, {info.sha256}")
+        what = f"its size or SHA-256 is not the recorded {info.bytes:,} bytes, {info.sha256}"
+        raise damaged(path, what, remedy)

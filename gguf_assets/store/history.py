@@ -7,7 +7,7 @@ them how the next sync goes (`catalogue/`), and the clock: all times are the Hub
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -187,7 +187,9 @@ class SyncHistory:
             PermanentError: the disk refused (category `storage`).
         """
         records: dict[str, SyncRecord] = {}
-        for event in self._events():
+        for _, event in self._events():
+            if event is None:
+                continue
             sync_id = event["sync_id"]
             known = records.get(sync_id) or SyncRecord(sync_id, None, None, None, None, None, None)
             records[sync_id] = _after(known, event)
@@ -197,6 +199,16 @@ class SyncHistory:
             else record
             for record in records.values()
         ]
+
+    def damaged_lines(self) -> list[int]:
+        """Return the numbers of the lines, from 1, that are no records; they count for nothing.
+
+        A process that is killed while it writes leaves such a line.
+
+        Raises:
+            PermanentError: the disk refused (category `storage`).
+        """
+        return [number for number, event in self._events() if event is None]
 
     def write_last_sync(self, metadata: SyncMetadata) -> None:
         """Replace the metadata of the last sync.
@@ -232,18 +244,22 @@ class SyncHistory:
             file.seek(-1, 2)
             return file.read(1) == b"\n"
 
-    def _events(self) -> list[dict[str, Any]]:
+    def _events(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
         with storage_errors(self._path, "read"):
-            lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        events = []
-        for line in lines:
-            try:
-                event = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(event, dict) and isinstance(event.get("sync_id"), str):
-                events.append(event)
-        return events
+            lines = self._path.read_bytes().split(b"\n") if self._path.exists() else []
+        return ((number, _event(line)) for number, line in enumerate(lines, start=1) if line)
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """Return the event that a line records; None when it records none."""
+    try:
+        event: dict[str, Any] = orjson.loads(line)
+        if not isinstance(event["sync_id"], str):
+            return None
+        _after(SyncRecord(event["sync_id"], None, None, None, None, None, None), event)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return event
 
 
 def _after(record: SyncRecord, event: Mapping[str, Any]) -> SyncRecord:

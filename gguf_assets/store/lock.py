@@ -11,7 +11,7 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Holder:
 @dataclass
 class _Holding:
     lock: FileLock
-    pid: int
+    note: Holder
     count: int
 
 
@@ -71,7 +71,8 @@ class WriterLock:
         """Take the lock without waiting for another holder to finish.
 
         Args:
-            run_id: the Dagster run the lock is taken for.
+            run_id: the Dagster run the lock is taken for; by the process that holds it already, the run that
+                it has begun since.
             command: what was started, for whoever finds the lock taken.
 
         Raises:
@@ -81,6 +82,9 @@ class WriterLock:
         with _held_guard:
             holding = self._own_holding()
             if holding is not None:
+                if run_id is not None and run_id != holding.note.run_id:
+                    holding.note = replace(holding.note, run_id=run_id)
+                    write_json(self._note, asdict(holding.note))
                 holding.count += 1
                 return
             lock = self._lock()
@@ -92,11 +96,12 @@ class WriterLock:
                     raise self._refused() from None
             try:
                 since = datetime.now(UTC).isoformat(timespec="seconds")
-                write_json(self._note, asdict(Holder(os.getpid(), platform.node(), run_id, command, since)))
+                note = Holder(os.getpid(), platform.node(), run_id, command, since)
+                write_json(self._note, asdict(note))
             except BaseException:
                 lock.release()
                 raise
-            _held[self._path] = _Holding(lock, os.getpid(), 1)
+            _held[self._path] = _Holding(lock, note, 1)
 
     def release(self) -> None:
         """Give the lock back; nothing happens when this process does not hold it."""
@@ -139,7 +144,7 @@ class WriterLock:
     def _own_holding(self) -> _Holding | None:
         holding = _held.get(self._path)
         # A forked child inherits the table, not the right to write.
-        return holding if holding is not None and holding.pid == os.getpid() else None
+        return holding if holding is not None and holding.note.pid == os.getpid() else None
 
     def _lock(self) -> FileLock:
         # Never a soft lock: its file would outlive a killed process.

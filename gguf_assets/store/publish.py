@@ -89,7 +89,7 @@ class Published:
         if manifest is None:
             raise damaged(self._layout.published_manifest(day), "the day is not published")
         for dataset, info in manifest.files.items():
-            verify(self.file(dataset, day), info)
+            verify(self.file(dataset, day), info, f"Derive the day again: {_rederive(day)}")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def publish(layout: Layout, candidate: CandidateManifest) -> PublishOutcome:
     _check_verdict(candidate)
     _check_baseline(layout, candidate)
     for dataset, info in candidate.files.items():
-        verify(layout.candidate_file(dataset, day), info)
+        verify(layout.candidate_file(dataset, day), info, f"Derive the day again: {_rederive(day)}")
     manifest = PublishedManifest.of(candidate)
     changed = [
         name for name in DATASETS if not matches(layout.published_file(name, day), candidate.files[name])
@@ -146,12 +146,13 @@ def recover(layout: Layout) -> date | None:
         PermanentError: the journal or a file it names is damaged (category `data`), or the disk refused.
     """
     recovered = None
-    journal = read_json(layout.journal)
+    remedy = f"Remove it, then derive the stored days again: rm {layout.journal} && gguf-assets rederive"
+    journal = read_json(layout.journal, remedy)
     if journal is not None:
         try:
             staged, manifest = list(journal["staged"]), PublishedManifest.from_json(journal["manifest"])
         except (KeyError, TypeError, ValueError) as error:
-            raise damaged(layout.journal, f"it is no journal of a publishing ({error!r})") from error
+            raise damaged(layout.journal, f"it is no journal of a publishing ({error!r})", remedy) from error
         _roll_forward(layout, staged, manifest)
         recovered = manifest.day
     with storage_errors(layout.published, "clean"):
@@ -172,7 +173,8 @@ def _check_verdict(candidate: CandidateManifest) -> None:
         raise _not_published(candidate, "it has not been judged", again)
     if not verdict.publishable:
         reasons = "; ".join(verdict.reasons) or "the checks refused it"
-        raise _not_published(candidate, reasons, f"Read why: gguf-assets report --date {candidate.day}")
+        walk_again = f"Walk the Hub again: gguf-assets sync --date {candidate.day} --refetch"
+        raise _not_published(candidate, reasons, walk_again)
     changed = [name for name, sha256 in verdict.files.items() if candidate.files[name].sha256 != sha256]
     if changed:
         raise _not_published(candidate, f"{', '.join(changed)} changed after having been judged", again)

@@ -264,8 +264,20 @@ def test_damage_is_found(tmp_path):
     path.unlink()
     with pytest.raises(PermanentError, match="the file is missing"):
         verify(path, info)
-    with pytest.raises(PermanentError, match="No such file"):
+    with pytest.raises(PermanentError, match="the file is missing"):
         read_table(path)
+
+
+def test_damage_inside_a_file_is_named_with_the_way_to_mend_it(tmp_path):
+    path = tmp_path / "date=2025-08-10" / "part-0.parquet"
+    write_table(path, table_of([{"number": n, "text": str(n)} for n in range(1000)]), SCHEMA)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(200) + content[204:])
+    for read in (lambda: list(iter_batches(path)), lambda: read_table(path)):
+        with pytest.raises(PermanentError, match="damaged") as caught:
+            read()
+        assert caught.value.category is ErrorCategory.DATA
+        assert "gguf-assets rederive --from 2025-08-10 --to 2025-08-10" in (caught.value.remedy or "")
 
 
 def test_batches_and_columns_are_read_in_order(tmp_path):

@@ -44,6 +44,16 @@ def test_an_unreachable_hub_is_a_failed_sync_without_a_time(layout):
     assert (sync.state, sync.day, sync.hub_time, sync.category) == ("failed", None, None, "network")
 
 
+def test_a_line_that_is_no_record_counts_for_nothing_and_is_told(layout):
+    history = SyncHistory(layout)
+    history.started("s1", DAY, NOON)
+    with layout.history_file.open("ab") as file:
+        file.write(b'{"event":"started","sync_id":"s2","day":"someday"}\n[]\n\n{"event":"finished","sync_')
+    history.finished("s1", published=True, hub_time=NOON)
+    assert [(sync.sync_id, sync.state) for sync in history.syncs()] == [("s1", "finished")]
+    assert history.damaged_lines() == [2, 3, 5]
+
+
 def test_a_second_start_adds_what_is_known_since(layout):
     history = SyncHistory(layout)
     history.started("s1", None, NOON, run_id="r1")

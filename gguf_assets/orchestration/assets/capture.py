@@ -10,6 +10,7 @@ import dagster as dg
 from gguf_assets.catalogue.parse import ListedPage, parse_listing_page
 from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets, listed_heads
+from gguf_assets.errors import PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailsSummary, DetailTarget, fetch_details
 from gguf_assets.orchestration.capturing import CaptureRequest, obtain_capture
@@ -18,6 +19,7 @@ from gguf_assets.orchestration.derivation import capture_of_run
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.progress import Progress, Reporter
 from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.answers import StoredAnswer
 from gguf_assets.store.captures import Capture
 from gguf_assets.store.store import Store
 
@@ -161,7 +163,7 @@ def adopt_answers(store: Store, capture: Capture, wanted: set[tuple[str, str]]) 
     """Take over answers that other captures hold (backlog, earlier walks): facts need no second request."""
     adopted = 0
     for other in _other_captures(store, capture):
-        for answer in other.iter_answers():
+        for answer in _readable_answers(other):
             key = (answer.hub_id, answer.sha)
             if key in wanted and answer.status == 200 and not capture.has_answer(*key):
                 capture.store_answer(
@@ -175,6 +177,14 @@ def adopt_answers(store: Store, capture: Capture, wanted: set[tuple[str, str]]) 
                 )
                 adopted += 1
     return adopted
+
+
+def _readable_answers(capture: Capture) -> Iterator[StoredAnswer]:
+    """Yield the answers up to the first damaged file: taking them over only saves requests."""
+    try:
+        yield from capture.iter_answers()
+    except PermanentError:
+        return
 
 
 def _other_captures(store: Store, capture: Capture) -> Iterator[Capture]:

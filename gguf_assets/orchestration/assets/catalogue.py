@@ -31,6 +31,7 @@ from gguf_assets.orchestration.derivation import Source, derivation_settings, so
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.metadata import PREVIEW_ROWS, dataset_metadata, definition_metadata
 from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.orchestration.threads import Behind, ahead
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.candidates import Candidates
 from gguf_assets.store.datasets import DatasetInfo, DatasetWriter, iter_batches, read_table, write_table
@@ -125,18 +126,20 @@ def build_catalogue_assets(
 class _TableWriter:
     """Writes `models` and `files` side by side; satisfies `catalogue`'s `SnapshotSink`."""
 
-    def __init__(self, models: DatasetWriter, files: DatasetWriter, report: Reporter) -> None:
-        self.writers = {"models": models, "files": files}
+    def __init__(self, models: DatasetWriter, files: DatasetWriter, behind: Behind, report: Reporter) -> None:
+        self._models = models
+        self._files = files
+        self._behind = behind
         self._report = report
-        self._models = 0
+        self._merged = 0
 
     def write_models(self, rows: pa.Table) -> None:
-        self.writers["models"].write(rows)
-        self._models += rows.num_rows
-        self._report.step("models merged", self._models, None)
+        self._behind.do(self._models.write, rows)
+        self._merged += rows.num_rows
+        self._report.step("models merged", self._merged, None)
 
     def write_files(self, rows: pa.Table) -> None:
-        self.writers["files"].write(rows)
+        self._behind.do(self._files.write, rows)
 
 
 def derive_tables(
@@ -161,10 +164,11 @@ def derive_tables(
                 stack.enter_context(candidates.writer(name, day)) for name in ("models", "files")
             )
             finished.update(models=models, files=files)
-            yield _TableWriter(models, files, report)
+            behind = stack.enter_context(Behind(2))
+            yield _TableWriter(models, files, behind, report)
 
     def pages() -> Iterable[ListedPage]:
-        return (parse_listing_page(name, content) for name, content in capture.iter_pages())
+        return ahead((parse_listing_page(name, content) for name, content in capture.iter_pages()), 2)
 
     assert capture.observed_at is not None, "a complete capture has a first page"
     figures = build_snapshot(

@@ -178,17 +178,17 @@ def _value_counts(column: pa.ChunkedArray) -> Iterable[dict[str, Any]]:
 def score_day(store: Store, day: date, enabled: bool) -> tuple[DatasetInfo, dict[str, int], float | None]:
     """Write the health of every model; return it with the number of models per grade and the mean score."""
     from gguf_assets.catalogue.schema import GRADES
-    from gguf_assets.quality.file_facts import FileFacts
-    from gguf_assets.quality.health import score_models
+    from gguf_assets.quality.file_facts import FILE_COLUMNS, FileFacts
+    from gguf_assets.quality.health import MODEL_COLUMNS, score_models
 
     tables, facts = store.candidate_tables(day), FileFacts()
     grades: Counter[str] = Counter()
     total = known = 0.0
     if enabled:
-        for batch in tables.files():
+        for batch in tables.files(list(FILE_COLUMNS)):
             facts.add(batch)
     with store.candidates.writer("health", day) as writer:
-        for batch in tables.models() if enabled else ():
+        for batch in tables.models(list(MODEL_COLUMNS)) if enabled else ():
             scores = score_models(batch, facts)
             writer.write(scores)
             for entry in _value_counts(scores["grade"].drop_null()):

@@ -1,0 +1,63 @@
+"""Overlapping of work that a core spends in Python with work that it spends in Arrow, by one thread each.
+
+Order, errors and results are those of the plain loop. What does not belong here: what the work is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+_T = TypeVar("_T")
+
+
+def ahead(items: Iterable[_T], count: int) -> Iterator[_T]:
+    """Yield items in order, up to `count` of them made ahead of time by another thread."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        made: deque[Future[Any]] = deque(thread.submit(next, source, end) for _ in range(count))
+        while (item := made.popleft().result()) is not end:
+            made.append(thread.submit(next, source, end))
+            yield item
+
+
+class Behind:
+    """Does calls in order in another thread, at most `count` behind; a block that ends well waits for all.
+
+    An error of a call is raised by a later call of `do` or at the end of the block; nothing is done after it.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._thread = ThreadPoolExecutor(1, "behind")
+        self._under_way: deque[Future[Any]] = deque()
+        self._failed = False
+
+    def do(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Have something done; waits while too much is waiting to be done."""
+        while len(self._under_way) >= self._count:
+            self._under_way.popleft().result()
+        self._under_way.append(self._thread.submit(self._unless_failed, call, arguments))
+
+    def _unless_failed(self, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        if self._failed:
+            return
+        try:
+            call(*arguments)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=error is not None)
+        if error is None:
+            for done in self._under_way:
+                done.result()

@@ -1,0 +1,81 @@
+"""Whose details are asked for: each commit once, what is new before left-overs, popular before others."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets, listed_heads
+from gguf_assets_tests.catalogue.days import answer, build, hub_id, pages, row, sha
+
+HEADS = pa.schema(
+    [("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string()), ("downloads", pa.int64())]
+)
+KNOWN_SCHEMA = pa.schema([(name, pa.string()) for name in KNOWN])
+
+commits = st.none() | st.sampled_from(["one", "two"])
+heads = st.lists(
+    st.tuples(st.integers(1, 9), commits, st.none() | st.integers(0, 3)),
+    unique_by=lambda head: head[0],
+    max_size=6,
+)
+known = st.none() | st.lists(
+    st.tuples(st.integers(1, 9), commits, commits), unique_by=lambda k: k[0], max_size=6
+)
+
+
+def wanted(heads: list, known: list | None) -> list[int]:
+    """Say who is asked, one model after the other."""
+    baseline = {number: (commit, details) for number, commit, details in known or []}
+    ranked = []
+    for number, commit, downloads in heads:
+        had, details = baseline.get(number, (None, None))
+        if commit is None or had == details == commit:
+            continue
+        ranked.append((had == commit, downloads is None, -(downloads or 0), number))
+    return [number for *_, number in sorted(ranked)]
+
+
+@given(heads, known)
+@settings(max_examples=150)
+def test_targets_are_those_not_known_at_their_sha_in_the_order_of_use(listed, before):
+    table = pa.Table.from_pylist(
+        [{"hub_id": hub_id(n), "model_id": f"a/{n}", "sha": c, "downloads": d} for n, c, d in listed], HEADS
+    )
+    baseline = before and pa.Table.from_pylist(
+        [{"hub_id": hub_id(n), "sha": c, "details_sha": d} for n, c, d in before], KNOWN_SCHEMA
+    )
+    targets = detail_targets(table, baseline or (None if before is None else KNOWN_SCHEMA.empty_table()))
+    assert targets.schema == TARGETS
+    assert [int(text, 16) for text in targets["hub_id"].to_pylist()] == wanted(listed, before)
+
+
+def test_the_heads_of_a_walk_are_its_models_each_once():
+    rows = [
+        row(1, downloads=3),
+        row(2),
+        row(1, downloads=9),
+        row(3, tags=["other"], siblings=[]),
+        {"id": "a/b"},
+    ]
+    got = listed_heads(pages(rows, 2)())
+    assert got.select(["hub_id", "model_id", "sha", "downloads"]).to_pylist() == [
+        {"hub_id": hub_id(1), "model_id": row(1)["id"], "sha": sha(1), "downloads": 3},
+        {"hub_id": hub_id(2), "model_id": row(2)["id"], "sha": sha(2), "downloads": 10},
+    ]
+    assert listed_heads([]).num_rows == 0
+
+
+def test_what_was_answered_is_not_asked_again_and_a_commit_that_came_back_is():
+    files = {"model-1.Q4_K_M.gguf": (5, None)}
+
+    def asked(listing, baseline):
+        targets = detail_targets(listed_heads(pages(listing)()), baseline.models_table.select(list(KNOWN)))
+        return targets["hub_id"].to_pylist()
+
+    first = build([row(1), row(2)], [answer(row(1), files)])
+    assert asked([row(1), row(2)], first) == [hub_id(2)]
+    second = build([row(1, sha=sha("new"))], baseline=first)
+    assert asked([row(1)], second) == [hub_id(1)]
+    assert build([row(1)], [answer(row(1), files)], second).files_of(hub_id(1)) == files

@@ -1,0 +1,182 @@
+"""The checks: what they say, which of them stop publishing, and that nobody gets past them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import dagster as dg
+import orjson
+import pyarrow as pa
+import pytest
+
+from gguf_assets.demo import documents
+from gguf_assets.demo.faults import Fault, FaultKind
+from gguf_assets.demo.server import LoopbackHub
+from gguf_assets.hub.walk import FULL_FIELDS
+from gguf_assets.orchestration.instance import open_instance
+from gguf_assets.store.datasets import read_table
+from gguf_assets_tests.calling import Catalogue, assert_clear, failure_text, launch
+from gguf_assets_tests.hubs import hub_of, repository
+
+FIRST, SECOND = date(2025, 8, 10), date(2025, 8, 11)
+REPOSITORIES = [repository(f"owner/model-{number:03d}") for number in range(40)]
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[LoopbackHub]:
+    with hub_of({FIRST: REPOSITORIES, SECOND: REPOSITORIES}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def first_day(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    hub.set_day(FIRST)
+    catalogue = Catalogue(tmp_path_factory.mktemp("first"), hub)
+    assert catalogue.sync("--details", "none").code == 0
+    return catalogue
+
+
+@pytest.fixture
+def catalogue(first_day: Catalogue, tmp_path: Path) -> Catalogue:
+    """A catalogue whose first day is published, on the second one."""
+    first_day.hub.set_day(SECOND)
+    return first_day.copy(tmp_path)
+
+
+def listing(count: int, *, broken: int = 0) -> Fault:
+    """The Hub lists the first so many repositories, and the first of these without an identity."""
+    rows = [documents.item(repository, FULL_FIELDS) for repository in REPOSITORIES[:count]]
+    for row in rows[:broken]:
+        del row["_id"]
+    headers = {"content-type": "application/json"}
+    return Fault(FaultKind.GARBAGE, "sort=createdAt", body=orjson.dumps(rows), headers=headers, count=None)
+
+
+def checks_of(catalogue: Catalogue) -> dict[str, dg.AssetCheckEvaluation]:
+    """The checks of the last run by name."""
+    with (
+        mock.patch.dict(os.environ, catalogue.environ, clear=True),
+        open_instance(catalogue.store.layout.dagster_home) as instance,
+    ):
+        run_id = instance.get_runs(limit=1)[0].run_id
+        kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        records = instance.all_logs(run_id, of_type=kind)
+    evaluations: list[Any] = [record.dagster_event.event_specific_data for record in records]
+    return {evaluation.check_name: evaluation for evaluation in evaluations}
+
+
+def test_half_of_the_rows_broken_on_a_first_day_is_refused_with_score_and_threshold(hub, tmp_path):
+    hub.set_day(FIRST)
+    catalogue = Catalogue(tmp_path, hub)
+    ended = catalogue.sync("--json", "--details", "none", fault=listing(40, broken=20))
+    text = "2025-08-10 was not published: completeness 0.5000 is below the minimum 0.95"
+    assert_clear(ended, 1, text, "gguf-assets sync --date 2025-08-10 --refetch")
+    assert ended.json == {
+        "error": ended.stderr.splitlines()[0].removeprefix("Error: "),
+        "remedy": ended.stderr.splitlines()[1],
+        "category": "data",
+        "published": False,
+    }
+    assert catalogue.published() == {}
+    assert (catalogue.last.state, catalogue.last.category) == ("failed", "data")
+    assert text in (catalogue.last.error_message or "")
+    assert text in catalogue.last_sync_file["error_message"]
+    assert catalogue.store.candidates.manifest(FIRST).figures["quarantined"] == 20
+    assert catalogue.sync("--details", "none").code == 0, "the next undisturbed sync walks again"
+    assert catalogue.store.published.days() == [FIRST]
+
+
+def test_the_checks_of_a_first_day_warn_that_nothing_can_be_compared(first_day):
+    checks = checks_of(first_day)
+    completeness = checks["completeness"]
+    assert (completeness.passed, completeness.severity) == (False, WARN)
+    assert "No independent count" in (completeness.description or "")
+    assert checks["rules_for_publishing"].passed
+    details = checks["file_detail_coverage"]
+    assert (details.passed, details.severity) == (False, WARN)
+    assert details.description == "file details known for 0 of 40 models"
+    assert checks["warnings"].passed
+
+
+def test_a_listing_cut_to_60_percent_is_refused_and_changes_nothing(catalogue):
+    before = catalogue.published()
+    ended = catalogue.sync("--details", "none", fault=listing(24), SYNC_ENVIRONMENT="production")
+    assert_clear(ended, 1, "2025-08-11 was not published: completeness 0.6000 is below the minimum 0.95")
+    assert catalogue.published() == before
+    completeness = checks_of(catalogue)["completeness"]
+    assert (completeness.passed, completeness.severity, completeness.blocking) == (False, ERROR, True)
+    assert completeness.metadata["coverage"].value == pytest.approx(0.6)
+    assert completeness.metadata["score"].value == pytest.approx(0.6)
+    assert catalogue.call("status").stdout.count("failed") == 1
+
+    alone = launch(catalogue, SECOND, "published_catalogue")
+    assert not alone.success
+    assert "completeness 0.6000 is below the minimum 0.95" in failure_text(alone)
+    assert catalogue.published() == before
+
+    ended = catalogue.sync("--json", "--details", "none")
+    assert ended.code == 0, ended
+    assert ended.json["completeness"] == 1.0
+
+
+def test_a_listing_cut_to_85_percent_is_enough_for_development_only(catalogue):
+    ended = catalogue.sync("--details", "none", fault=listing(34), SYNC_ENVIRONMENT="production")
+    assert_clear(ended, 1, "completeness 0.8500 is below the minimum 0.95")
+    catalogue.hub.clear_requests()
+    ended = catalogue.sync("--json", SYNC_ENVIRONMENT="development")
+    assert ended.code == 0, ended
+    assert ended.json["completeness"] == pytest.approx(0.85)
+    assert len(catalogue.hub.requests) == 1, "other settings judge what is stored; only the clock is asked"
+    models = catalogue.models(SECOND).values()
+    assert [row["presence"] for row in models].count("unconfirmed") == 6
+    assert not any(row["change"] == "removed" for row in catalogue.rows("changes", SECOND))
+
+
+def test_a_check_that_is_switched_off_reads_skipped_and_lets_the_day_pass(catalogue):
+    off = {"GGUF_SYNC__VALIDATION__ENABLE_COMPLETENESS_CHECKING": "false"}
+    ended = catalogue.sync("--json", "--details", "none", fault=listing(24), **off)
+    assert ended.code == 0, ended
+    completeness = checks_of(catalogue)["completeness"]
+    assert (completeness.passed, completeness.severity) == (False, WARN)
+    assert "skipped" in (completeness.description or "")
+
+
+def test_a_broken_rule_stops_publishing_whoever_launches_it(catalogue):
+    assert catalogue.sync("--details", "none", fault=listing(24)).code == 1
+    before = catalogue.published()
+    candidates = catalogue.store.candidates
+    rows = read_table(catalogue.store.layout.candidate_file("models", SECOND))
+    with candidates.writer("models", SECOND) as writer:
+        writer.write(pa.concat_tables([rows.slice(0, 1), rows]))
+    candidates.record(SECOND, {"models": writer.info})
+
+    stale = launch(catalogue, SECOND, "published_catalogue")
+    assert not stale.success
+    lenient = {"GGUF_SYNC__VALIDATION__MIN_COMPLETENESS_SCORE": "0.5"}
+    catalogue.environ.update(lenient)
+    judged = launch(catalogue, SECOND, "validation_report")
+    assert not judged.success, "a failed blocking check fails the run"
+    kept = {check.check_name: check for check in judged.get_asset_check_evaluations()}["rules_for_publishing"]
+    assert (kept.passed, kept.severity) == (False, ERROR)
+    assert "model_unique_id" in (kept.description or "")
+
+    alone = launch(catalogue, SECOND, "published_catalogue")
+    assert not alone.success
+    assert "rule model_unique_id is broken (2 findings)" in failure_text(alone)
+    assert catalogue.published() == before
+
+
+def test_an_unjudged_candidate_is_not_published(catalogue):
+    assert catalogue.sync("--details", "none", fault=listing(24)).code == 1
+    before = catalogue.published()
+    assert launch(catalogue, SECOND, "catalogue_models", "catalogue_files").success
+    alone = launch(catalogue, SECOND, "published_catalogue")
+    assert not alone.success
+    assert "not written yet" in failure_text(alone)
+    assert catalogue.published() == before
