@@ -48,7 +48,7 @@ def main() -> None:
     """Run the command line."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # Pages of JSON are millions of small objects in no cycles: looking for some took a fifth of a sync.
-    gc.set_threshold(200_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     warnings.filterwarnings("ignore", module=r"dagster.*")
     _log_to_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+_LONGEST_WHOLE = len(str(-(2**63)))
+
 
 def parse_json(content: bytes) -> Any:
     """Return the value of a JSON text in UTF-8.
@@ -44,7 +46,8 @@ def _number(text: str) -> int | float:
     if math.isinf(number):
         return math.copysign(sys.float_info.max, number)
     # As orjson does it: whole numbers are integers within 64 bits, and floats beyond.
-    return int(text) if text.lstrip("-").isdecimal() and -(2.0**63) <= number < 2.0**64 else number
+    whole = int(text) if len(text) <= _LONGEST_WHOLE and text.lstrip("-").isdecimal() else None
+    return number if whole is None or not -(2**63) <= whole < 2**64 else whole
 
 
 def _clean(value: Any) -> Any:

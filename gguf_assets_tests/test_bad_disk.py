@@ -18,7 +18,7 @@ from gguf_assets.demo.faults import Fault, FaultKind
 from gguf_assets.demo.server import LoopbackHub
 from gguf_assets_tests.calling import Catalogue, assert_clear, failure_text, launch
 from gguf_assets_tests.hubs import hub_of, repository
-from gguf_assets_tests.running import Ended, run
+from gguf_assets_tests.running import Ended
 
 FIRST, SECOND = date(2025, 8, 10), date(2025, 8, 11)
 REPOSITORIES = [repository(f"owner/model-{number:02d}") for number in range(12)]
@@ -160,7 +160,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 STAGES = [
-    # module below orchestration.assets, what is called in it when the disk gets full, what then cannot be written
+    # module of orchestration.assets, what it calls when the disk gets full, what cannot be written then
     ("capture", "obtain_capture", "captures/date=2025-08-11/run=01/manifest.json"),
     ("capture", "complete_details", "captures/date=2025-08-11/run=01/manifest.json"),
     ("catalogue", "derive_tables", "candidate/manifest/date=2025-08-11.json"),
@@ -252,11 +252,11 @@ def test_a_limit_on_the_size_of_files_is_named_too(catalogue):
 
 
 def spoil(path: Path) -> None:
-    """Something wrote over the beginning of a file."""
+    """Something wrote over the beginning and the end of a file."""
     content = path.read_bytes()
     # Published files are the very files of their candidate: only this name is to be spoilt.
     path.unlink()
-    path.write_bytes(b"\x00damage\x00" + content[8:])
+    path.write_bytes(b"\x00damage\x00" + content[8:-8] + b"\x00damage\x00")
 
 
 @pytest.mark.parametrize(
@@ -289,21 +289,20 @@ def test_a_damaged_file_that_the_next_day_needs_is_named(catalogue, file: Callab
 
 
 @pytest.mark.parametrize("name", ["listing-00001.json.zst", "details-00001.jsonl.zst"])
-def test_a_damaged_file_of_a_capture_is_named_and_walked_again(catalogue, monkeypatch, name):
+def test_a_damaged_file_of_a_capture_is_named_and_walked_again(hub, tmp_path, monkeypatch, name):
+    hub.set_day(FIRST)
+    catalogue = Catalogue(tmp_path, hub)
     publishing = import_module("gguf_assets.orchestration.assets.publish")
-    monkeypatch.setattr(publishing, "publish", interrupted)
-    catalogue.hub.set_day(FIRST)
-    catalogue.store.published.file("models", FIRST)
-    assert catalogue.sync("--refetch").code == 1
-    monkeypatch.undo()
-    page = catalogue.store.layout.run_dir(FIRST, 2) / name
-    if not page.exists():
-        page = catalogue.store.layout.run_dir(FIRST, 1) / name
-    spoil(page)
-    ended = catalogue.call("rederive", "--from", str(FIRST), "--to", str(FIRST))
-    assert_clear(ended, 1, f"{page.parent.parent.name}", f"{name} is damaged", "gguf-assets sync --refetch")
-    ended = catalogue.sync("--refetch")
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "publish", interrupted)
+        assert catalogue.sync().code == 1
+    spoil(catalogue.store.layout.run_dir(FIRST, 1) / name)
+    ended = catalogue.sync()
+    assert_clear(ended, 1, f"captures/date=2025-08-10/run=01/{name} is damaged", "gguf-assets sync --refetch")
+    assert (catalogue.last.state, catalogue.last.category) == ("failed", "data")
+    ended = catalogue.sync("--json", "--refetch")
     assert ended.code == 0, ended
+    assert ended.json["models"] == len(REPOSITORIES)
 
 
 def interrupted(*_: object) -> None:
@@ -356,7 +355,6 @@ def test_a_damaged_database_of_dagster_is_named_and_nothing_is_lost_with_it(cata
     (home / name).write_bytes(b"\x00damage" * 100)
     ended = catalogue.sync()
     assert_clear(ended, 1, f"The Dagster instance in {home} cannot be used", "Move that folder away")
-    assert catalogue.call("doctor").code == 1
     shutil.rmtree(home)
     assert_recovers(catalogue)
 

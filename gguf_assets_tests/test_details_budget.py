@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import dagster as dg
 import pytest
 
+from gguf_assets.demo.faults import Fault, FaultKind
 from gguf_assets.demo.server import LoopbackHub
 from gguf_assets.demo.state import Repository
 from gguf_assets.orchestration.backlog import BacklogConfig
@@ -167,7 +168,7 @@ def test_beyond_the_budget_of_a_census_names_stay_sizes_are_unknown_and_a_new_mo
         assert {unknown[column] for column in counts} == {None}
     # The next day asks for the rest and knows them all.
     catalogue.hub.set_day(THIRD)
-    assert synced(catalogue, "--mode", "incremental", "--details", "all") == [beyond, *POPULAR[5:], NEW]
+    assert synced(catalogue, "--mode", "incremental", "--details", "all") == [NEW, beyond, *POPULAR[5:]]
     assert files_of(catalogue, THIRD, beyond)[f"{beyond[6:]}.Q8_0.gguf"][0] == BIG_SIZE
     assert catalogue.models(THIRD)[NEW]["gguf_files"] == 1
 
@@ -252,3 +253,16 @@ def test_the_backlog_of_an_empty_store_says_what_to_do(hub, tmp_path):
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "no published day" in failure.step_failure_data.user_failure_data.description
     assert hub.requests == []
+
+
+def test_a_limit_given_when_an_interrupted_sync_goes_on_replaces_the_first_one(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    hub.set_day(FIRST)
+    catalogue = Catalogue(tmp_path, hub, MAX_RETRIES="0")
+    down = Fault(FaultKind.RESET, path="/revision/", nth=3, count=None)
+    assert catalogue.sync("--details", "all", "--json", fault=down).code == 1
+    ended = catalogue.sync("--details", "3", "--json")
+    assert ended.json["detail_requests"] == 1
+    assert asked(hub) == POPULAR[2:3]
+    assert [model["details_sha"] for model in catalogue.models(FIRST).values()].count(None) == 5

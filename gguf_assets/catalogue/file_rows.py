@@ -53,10 +53,11 @@ def assemble(raw: pa.Table, models: pa.Table) -> FileRows:
         models: the n models, in order, with hub_id, model_id and parameter_count.
     """
     facts = describe_paths(raw["path"])
+    raw, facts = raw.filter(facts["related"]), facts.filter(facts["related"]).drop_columns(["related"])
     unsafe = pc.match_substring_regex(raw["path"], UNSAFE_PATH)
-    findings = _unsafe_findings(raw.filter(pc.and_(facts["related"], unsafe)), models)
-    keep = pc.and_not(facts["related"], unsafe)
-    raw, facts = raw.filter(keep), facts.filter(keep).drop_columns(["related"])
+    findings = _unsafe_findings(raw.filter(unsafe), models)
+    if findings:
+        raw, facts = raw.filter(pc.invert(unsafe)), facts.filter(pc.invert(unsafe))
     order = _order(raw)
     if order is not None:
         raw, facts = raw.take(order), facts.take(order)
@@ -73,7 +74,7 @@ def assemble(raw: pa.Table, models: pa.Table) -> FileRows:
     columns["bits_per_weight"] = _bits_per_weight(rows, known_bytes, is_model, models)
     columns["memory_bytes_estimate"] = pa.nulls(len(rows), pa.int64())
     columns["flags"] = _flags(rows, columns, known_bytes, is_model, models)
-    gguf = np.asarray(pc.ends_with(columns["path"], ".gguf", ignore_case=True))
+    gguf = np.asarray(_end_in_gguf(columns["path"]))
     return FileRows(
         rows,
         columns,
@@ -88,6 +89,13 @@ def _single(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _end_in_gguf(paths: pa.Array) -> pa.Array:
+    """Return which paths end in `.gguf`, whatever the case; the usual case first, as it is much cheaper."""
+    lower = pc.ends_with(paths, ".gguf")
+    rest = pc.invert(lower)
+    return pc.replace_with_mask(lower, rest, pc.ends_with(paths.filter(rest), ".gguf", ignore_case=True))
 
 
 def _unsafe_findings(raw: pa.Table, models: pa.Table) -> tuple[Finding, ...]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from gguf_assets.catalogue.findings import Finding
 from gguf_assets.catalogue.parse import LISTED, ListedPage
 
-CHUNK_MODELS = 8_000
+CHUNK_MODELS = 4_000
 """Models handled at once; bounds memory and has no influence on the rows."""
 
 _UNDATED = np.iinfo(np.int64).min

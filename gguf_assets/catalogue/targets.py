@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from gguf_assets.catalogue.parse import LISTED, ListedPage
 
 TARGETS = pa.schema([("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string())])
-KNOWN = ("hub_id", "sha", "details_sha")
+KNOWN = ("hub_id", "sha", "details_sha", "gguf_files")
 """Columns of the baseline's `models` that say what is known already."""
 
 
@@ -38,17 +38,18 @@ def detail_targets(heads: pa.Table, known: pa.Table | None) -> pa.Table:
         known: the columns `KNOWN` of the baseline's models, None on the first day.
 
     Returns:
-        Schema `TARGETS`: new models and changed shas first, then those left over from earlier days; more
-        downloads first within each, then hub_id.
+        Schema `TARGETS`: new models, changed shas and models whose files nobody has named yet first, then
+        those left over from earlier days; more downloads first within each, then hub_id.
     """
     shas = heads["sha"].combine_chunks()
     if known is None:
         left_over = done = pa.repeat(pa.scalar(False), heads.num_rows)
     else:
         rows = pc.index_in(heads["hub_id"], value_set=known["hub_id"].combine_chunks()).combine_chunks()
-        had, detailed = (known[name].combine_chunks().take(rows) for name in ("sha", "details_sha"))
-        left_over = pc.fill_null(pc.equal(had, shas), False)
-        done = pc.and_(left_over, pc.fill_null(pc.equal(detailed, shas), False))
+        had, detailed, files = (known[name].combine_chunks().take(rows) for name in KNOWN[1:])
+        same = pc.fill_null(pc.equal(had, shas), False)
+        done = pc.and_(same, pc.fill_null(pc.equal(detailed, shas), False))
+        left_over = pc.and_(same, pc.is_valid(files))
     wanted = heads.append_column("left_over", left_over.cast(pa.int8()))
     wanted = wanted.filter(pc.and_not(pc.is_valid(shas), done))
     order = pc.sort_indices(

@@ -294,11 +294,12 @@ class HubClient:
         response = self._send(path)
         status, headers = response.status_code, dict(response.headers.items())
         # Masked before it is cut: half a token is recognised by nobody.
-        message = "" if status < 400 else self._masked(server_message(headers, response.content))[:_LONGEST]
+        said = "" if status < 400 else self._masked(server_message(headers, response.content))
+        message = said[:_LONGEST]
         failure = transient_status(status, headers, message)
         if failure is not None:
             raise failure
-        refused_token = status == 401 and INVALID_CREDENTIALS in message.lower()
+        refused_token = status == 401 and INVALID_CREDENTIALS in said.lower()
         if status >= 400 and (refused_token or status not in allow_status):
             raise permanent_status(self.endpoint, path, status, message, token=self._token is not None)
         date = hub_date(response.headers.get_list("date"))

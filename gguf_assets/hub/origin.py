@@ -37,6 +37,9 @@ def show_origin(url: str) -> str:
     if parts is None or not parts.netloc:
         return "no absolute address"
     host = parts.netloc.rpartition("@")[2]
+    name, colon, port = host.rpartition(":")
+    if colon and not port.isdecimal() and not host.endswith("]"):
+        host = name  # no port: it may be the beginning of a password with a slash in it
     return "".join(char if char.isprintable() else "?" for char in f"{parts.scheme}://{host}")[:200]
 
 

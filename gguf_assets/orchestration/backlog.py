@@ -66,7 +66,7 @@ def work_off(
         )
     capture = store.captures.open(manifest.day, manifest.capture.run, append=True)
     models = store.published_tables(manifest.day).model_columns(
-        ["hub_id", "model_id", "sha", "downloads", "details_sha"]
+        ["hub_id", "model_id", "sha", "downloads", "details_sha", "gguf_files"]
     )
     table = detail_targets(models, models)
     rows = zip(*(table[name].to_pylist() for name in TARGETS.names), strict=True)

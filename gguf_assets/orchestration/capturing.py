@@ -33,11 +33,14 @@ class CaptureRequest:
         mode: the mode asked for at the start; `auto` leaves it to the settings.
         refetch: walk again although the day has a complete capture.
         detail_limit: most detail requests; None for all.
+        limit_given: whether that was asked for, and not just the setting; it then also holds for a capture
+            that was begun with another.
     """
 
     mode: SyncMode
     refetch: bool
     detail_limit: int | None
+    limit_given: bool = False
 
 
 def needs_walk(store: Store, day: date, request: CaptureRequest, loaded: LoadedSettings) -> bool:
@@ -148,6 +151,8 @@ def obtain_capture(
         if not unfinished.listing_complete:
             refuse_past(store, day, end)
         note_start(unfinished, unfinished.last_hub_date)
+        if request.limit_given:
+            unfinished.limit_details(request.detail_limit)
         if not unfinished.listing_complete:
             _walk(hub, unfinished, end, None, on_page)
         return unfinished

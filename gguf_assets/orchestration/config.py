@@ -10,11 +10,14 @@ from pydantic import Field
 from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.errors import Refused
 
+DEFAULT_DETAILS = "default"
+"""The `details` option that leaves the number of requests to the settings."""
 
-# Dagster shows an enumeration by the names of its members, so they are spelled like the values.
+
 class ModeChoice(Enum):
     """How a run may be asked for."""
 
+    # Dagster shows an enumeration by the names of its members, so they are spelled like the values.
     auto = SyncMode.AUTO.value
     incremental = SyncMode.INCREMENTAL.value
     full = SyncMode.FULL.value
@@ -32,7 +35,7 @@ class SyncConfig(dg.Config):
         default=False, description="Walk the Hub again although the day has a complete capture."
     )
     details: str = Field(
-        default="default",
+        default=DEFAULT_DETAILS,
         description="Detail requests of this run: default (the setting "
         "sync_behavior.detail_requests_per_run), all, none, or a number.",
     )
@@ -53,7 +56,7 @@ def detail_limit(text: str, default: int) -> int | None:
     Raises:
         Refused: it is neither a number nor one of the words.
     """
-    words = {"default": default, "none": 0, "all": None}
+    words = {DEFAULT_DETAILS: default, "none": 0, "all": None}
     if text in words:
         return words[text]
     if text.isascii() and text.isdecimal():

@@ -42,6 +42,7 @@ def instance_settings(home: Path) -> dict[str, Any]:
         "run_coordinator": {
             "module": "gguf_assets.orchestration.coordinator",
             "class": "ReapingRunCoordinator",
+            "config": {"dequeue_interval_seconds": 1},
         },
         "concurrency": {
             "runs": {

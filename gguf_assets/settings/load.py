@@ -159,7 +159,7 @@ def _known_environment(chosen: Entry) -> str:
     # Nothing else can be judged before it is clear which file applies.
     raise InvalidSettings(
         [Problem(invalid_environment(chosen.value, ENVIRONMENTS))],
-        remedy=f"It was chosen by the {chosen.origin}. Try: SYNC_ENVIRONMENT={PRODUCTION}",
+        remedy=None,  # the documented error is two lines
     )
 
 

@@ -54,7 +54,7 @@ class InvalidSettings(Refused):
         problems: all problems found, in the order of the layers.
     """
 
-    def __init__(self, problems: Sequence[Problem], *, remedy: str = _REMEDY) -> None:
+    def __init__(self, problems: Sequence[Problem], *, remedy: str | None = _REMEDY) -> None:
         super().__init__(
             mask("\n".join(map(str, problems))), category=ErrorCategory.CONFIGURATION, remedy=remedy
         )

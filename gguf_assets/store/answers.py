@@ -83,6 +83,11 @@ class AnswerStore:
         """Number of answers not yet sealed."""
         return len(self._spool.records)
 
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that the answers not yet sealed took."""
+        return sum(record["requests"] for record in self._spool.records)
+
     def has(self, hub_id: str, sha: str) -> bool:
         """Whether there is an answer about a repository at a commit."""
         return (hub_id, sha) in self._known

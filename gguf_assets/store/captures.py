@@ -8,6 +8,7 @@ asking the Hub (`hub/`) and what the answers mean (`catalogue/`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 
 from gguf_assets.errors import ErrorCategory, PermanentError
@@ -175,8 +176,10 @@ class Capture:
 
     @property
     def detail_requests(self) -> int:
-        """Requests of the details phase."""
-        return self._manifest.detail_requests
+        """Requests of the details phase, those of killed runs included."""
+        under_way = self.listing_complete and (self._append or not self.details_complete)
+        waiting = self._open_answers().waiting_requests if under_way else 0
+        return self._manifest.detail_requests + waiting
 
     @property
     def observed_at(self) -> datetime | None:
@@ -282,6 +285,18 @@ class Capture:
         self._manifest.details_failed = failed
         self._manifest.detail_requests += max(0, requests - self._spent)
         self._save()
+
+    def limit_details(self, limit: int | None) -> None:
+        """Replace the request limit of the details phase; None for no limit.
+
+        Raises:
+            PermanentError: the details phase has ended, or the disk refused (category `storage`).
+        """
+        if self.details_complete:
+            raise self._immutable("its details have ended")
+        if limit != self.plan.detail_limit:
+            self._manifest.plan = replace(self.plan, detail_limit=limit)
+            self._save()
 
     def iter_pages(self) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of every page in the order of the walk, checked against its digest.

@@ -155,6 +155,7 @@ class DatasetWriter:
         )
         finish_replacing(self._temporary, self._path)
         self._info = info
+        _give_back_memory()
 
     def _fitting(self, table: pa.Table) -> pa.Table:
         try:
@@ -202,6 +203,7 @@ def iter_batches(
         batches = file.iter_batches(batch_size=batch_rows, columns=None if columns is None else list(columns))
         while (batch := next(batches, None)) is not None:
             yield batch
+    _give_back_memory()
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -212,6 +214,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     with _sound(path), pq.ParquetFile(path) as file:
         return file.read(columns=None if columns is None else list(columns))
+
+
+def _give_back_memory() -> None:
+    """Return to the system what Arrow keeps for later: the next step may need it elsewhere."""
+    pa.default_memory_pool().release_unused()
 
 
 @contextlib.contextmanager

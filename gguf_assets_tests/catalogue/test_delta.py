@@ -276,7 +276,9 @@ def test_an_unknown_size_makes_the_change_of_bytes_unknown():
 def test_a_new_commit_without_details_has_unknown_figures():
     old = with_files({"model-1.Q4_K_M.gguf": (5, sha256(1))})
     new = build([row(1, sha=sha("new"))], baseline=old)
-    got = only(delta(old, new))
+    change = delta(old, new)
+    got = only(change)
+    assert change.file_changes.num_rows == 0, "a size that is not known any more is no change of the file"
     assert [got[n] for n in ("files_added", "files_removed", "files_replaced", "bytes_delta")] == [
         0,
         0,

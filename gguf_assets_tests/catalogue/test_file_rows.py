@@ -77,6 +77,8 @@ def test_equal_names_in_other_folders_models_or_counts_are_other_sets():
     assert sets(entries) == [(False, None)] * 4
     both = [shard("m", n, 2, size, owner) for owner, size in ((0, 1), (1, 5)) for n in (1, 2)]
     assert sets(both) == [(True, 2)] * 2 + [(True, 10)] * 2
+    halves = [shard("x", 1, 2), shard("x", 2, 2), shard("y", 1, 2), shard("x", 2, 2, owner=1)]
+    assert sets(halves) == [(True, 20)] * 2 + [(False, None)] * 2
 
 
 def test_a_set_that_announces_no_number_has_no_verdict():

@@ -88,7 +88,7 @@ def check_figures(expected: Catalogue, day: Day) -> None:
     st.integers(1, 7),
     st.integers(0, 2**32),
 )
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_day_of_a_chain_is_what_the_rules_say(hub: list[HubDay], chunk: int, page_size: int, seed: int):
     chance = random.Random(seed)
     with pytest.MonkeyPatch.context() as patch:
@@ -210,10 +210,12 @@ def test_a_name_belongs_to_one_repository(chunk_size, chunk, successor, name, re
     chunk_size(chunk)
     rows = [row(n) for n in (1, 2, 3, 4)]
     first = build([*rows, row(successor, id="owner/old-name")] if renamed else rows)
-    second = build([rows[0], rows[1], rows[3], row(successor, id=name)], baseline=first)
+    walk = [rows[0], rows[1], rows[3], row(successor, id=name)]
+    second = build(sorted(walk, key=lambda listed: listed["_id"]), baseline=first)
     assert hub_id(3) not in second.model_rows()
     assert second.model_rows()[hub_id(successor)]["model_id"] == name
     assert (second.figures.taken_over, second.figures.unconfirmed) == (1, 0)
+    assert second.attempts == 1 or successor > 3, "a newer successor is known in time"
     assert {identity for identity, _ in second.file_rows()} == set(second.model_rows())
 
 

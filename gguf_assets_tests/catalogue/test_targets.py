@@ -12,7 +12,7 @@ from gguf_assets_tests.catalogue.days import answer, build, hub_id, pages, row, 
 HEADS = pa.schema(
     [("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string()), ("downloads", pa.int64())]
 )
-KNOWN_SCHEMA = pa.schema([(name, pa.string()) for name in KNOWN])
+KNOWN_SCHEMA = pa.schema([(n, pa.int64() if n == "gguf_files" else pa.string()) for n in KNOWN])
 
 commits = st.none() | st.sampled_from(["one", "two"])
 heads = st.lists(
@@ -21,19 +21,21 @@ heads = st.lists(
     max_size=6,
 )
 known = st.none() | st.lists(
-    st.tuples(st.integers(1, 9), commits, commits), unique_by=lambda k: k[0], max_size=6
+    st.tuples(st.integers(1, 9), commits, commits, st.sampled_from([None, 0, 3])),
+    unique_by=lambda k: k[0],
+    max_size=6,
 )
 
 
 def wanted(heads: list, known: list | None) -> list[int]:
     """Say who is asked, one model after the other."""
-    baseline = {number: (commit, details) for number, commit, details in known or []}
+    baseline = {number: rest for number, *rest in known or []}
     ranked = []
     for number, commit, downloads in heads:
-        had, details = baseline.get(number, (None, None))
+        had, details, files = baseline.get(number, (None, None, None))
         if commit is None or had == details == commit:
             continue
-        ranked.append((had == commit, downloads is None, -(downloads or 0), number))
+        ranked.append((had == commit and files is not None, downloads is None, -(downloads or 0), number))
     return [number for *_, number in sorted(ranked)]
 
 
@@ -44,7 +46,8 @@ def test_targets_are_those_not_known_at_their_sha_in_the_order_of_use(listed, be
         [{"hub_id": hub_id(n), "model_id": f"a/{n}", "sha": c, "downloads": d} for n, c, d in listed], HEADS
     )
     baseline = before and pa.Table.from_pylist(
-        [{"hub_id": hub_id(n), "sha": c, "details_sha": d} for n, c, d in before], KNOWN_SCHEMA
+        [{"hub_id": hub_id(n), "sha": c, "details_sha": d, "gguf_files": f} for n, c, d, f in before],
+        KNOWN_SCHEMA,
     )
     targets = detail_targets(table, baseline or (None if before is None else KNOWN_SCHEMA.empty_table()))
     assert targets.schema == TARGETS

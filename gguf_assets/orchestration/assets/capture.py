@@ -14,7 +14,7 @@ from gguf_assets.errors import PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailsSummary, DetailTarget, fetch_details
 from gguf_assets.orchestration.capturing import CaptureRequest, obtain_capture
-from gguf_assets.orchestration.config import SyncConfig, detail_limit
+from gguf_assets.orchestration.config import DEFAULT_DETAILS, SyncConfig, detail_limit
 from gguf_assets.orchestration.derivation import capture_of_run
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.progress import Progress, Reporter
@@ -59,6 +59,7 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
                 detail_limit=detail_limit(
                     config.details, settings.settings.sync_behavior.detail_requests_per_run
                 ),
+                limit_given=config.details != DEFAULT_DETAILS,
             )
             capture = obtain_capture(
                 store,
