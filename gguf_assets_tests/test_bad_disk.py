@@ -162,10 +162,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 STAGES = [
     # module of orchestration.assets, what it calls when the disk gets full, what cannot be written then
     ("capture", "obtain_capture", "captures/date=2025-08-11/run=01/manifest.json"),
-    ("capture", "complete_details", "captures/date=2025-08-11/run=01/manifest.json"),
     ("catalogue", "derive_tables", "candidate/manifest/date=2025-08-11.json"),
-    ("catalogue", "derive_delta", "candidate/changes/date=2025-08-11/part-0.parquet"),
-    ("quality", "judge", "candidate/issues/date=2025-08-11/part-0.parquet"),
     ("quality", "score_day", "candidate/health/date=2025-08-11/part-0.parquet"),
     ("publish", "publish", "published/journal.json"),
 ]
@@ -179,6 +176,18 @@ def test_a_full_disk_is_named_and_the_next_sync_picks_up(
     first_day.hub.set_day(SECOND)
     catalogue = first_day.copy(disk.path, GGUF_ASSETS_STATE_DIR=str(tmp_path / "state"))
     before = visible(catalogue)
+    with monkeypatch.context() as patched:
+        full_from(patched, disk, module, step)
+        ended = catalogue.sync()
+    assert_clear(ended, 1, f"{file}: No space left on device", "Free some space on that disk")
+    assert visible(catalogue) == before
+    assert catalogue.store.published.days() == [FIRST]
+    disk.free()
+    assert_recovers(catalogue)
+
+
+def full_from(patched: pytest.MonkeyPatch, disk: SmallDisk, module: str, step: str) -> None:
+    """Let the disk get full when this step begins."""
     place = import_module(f"gguf_assets.orchestration.assets.{module}")
     working = getattr(place, step)
 
@@ -186,14 +195,28 @@ def test_a_full_disk_is_named_and_the_next_sync_picks_up(
         disk.fill()
         return working(*arguments, **options)
 
-    monkeypatch.setattr(place, step, on_a_full_disk)
-    ended = catalogue.sync()
-    assert_clear(ended, 1, f"{file}: No space left on device", "Free some space on that disk")
-    assert visible(catalogue) == before
-    assert catalogue.store.published.days() == [FIRST]
-    monkeypatch.setattr(place, step, working)
+    patched.setattr(place, step, on_a_full_disk)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_after_publishing_leaves_a_whole_day_and_an_open_sync(
+    first_day, disk, tmp_path, monkeypatch
+):
+    first_day.hub.set_day(SECOND)
+    catalogue = first_day.copy(disk.path, GGUF_ASSETS_STATE_DIR=str(tmp_path / "state"))
+    with monkeypatch.context() as patched:
+        full_from(patched, disk, "publish", "report_sync")
+        ended = catalogue.sync()
+    assert_clear(ended, 1, "report.md: No space left on device")
     disk.free()
-    assert_recovers(catalogue)
+    catalogue.store.published.verify(SECOND)
+    assert catalogue.last.state == "failed"
+    published = visible(catalogue)
+    assert catalogue.sync().code == 0
+    assert visible(catalogue) == published
+    assert catalogue.call("report", "--date", str(SECOND)).code == 0
+    assert catalogue.last.state == "finished"
+    assert catalogue.last_sync_file["success"] is True
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.catalogue.schema import DATASETS
 from gguf_assets.store.candidates import Candidates
 from gguf_assets.store.captures import Captures
 from gguf_assets.store.datasets import iter_batches, read_table
@@ -82,17 +83,17 @@ class DayFiles:
 
     def models_of(self, hub_ids: pa.Array) -> pa.Table:
         """Return whole rows of the given models."""
-        return _chosen(self.models(), hub_ids) or read_table(self._models).slice(0, 0)
+        return _chosen(self.models(), hub_ids, DATASETS["models"].arrow)
 
     def files_of(self, hub_ids: pa.Array, columns: list[str]) -> pa.Table:
         """Return the named columns of the files of the given models."""
-        return _chosen(self.files(columns), hub_ids) or read_table(self._files, columns).slice(0, 0)
+        schema = pa.schema([DATASETS["files"].arrow.field(name) for name in columns])
+        return _chosen(self.files(columns), hub_ids, schema)
 
 
-def _chosen(batches: Iterator[pa.RecordBatch], hub_ids: pa.Array) -> pa.Table | None:
-    """Return the rows of the given models; None when there are none."""
+def _chosen(batches: Iterator[pa.RecordBatch], hub_ids: pa.Array, schema: pa.Schema) -> pa.Table:
+    """Return the rows of the given models."""
     if len(hub_ids) == 0:
-        return None
-    parts = [batch.filter(pc.is_in(batch["hub_id"], value_set=hub_ids)) for batch in batches]
-    kept = [part for part in parts if part.num_rows]
-    return pa.Table.from_batches(kept) if kept else None
+        return schema.empty_table()
+    parts = (batch.filter(pc.is_in(batch["hub_id"], value_set=hub_ids)) for batch in batches)
+    return pa.Table.from_batches([part for part in parts if part.num_rows], schema)
