@@ -102,6 +102,20 @@ def test_a_published_folder_that_is_a_file_stops_publishing_only(catalogue):
     assert len(catalogue.hub.requests) == 1, "the stored walk is used; only the clock is asked"
 
 
+def test_a_capture_folder_that_is_a_file_is_a_failed_sync(catalogue):
+    place = catalogue.data / "captures" / f"date={SECOND}"
+    place.write_text("in the way")
+    ended = catalogue.sync()
+    assert_clear(ended, 1, str(place), "Move the file that is in the way")
+    assert (catalogue.last.day, catalogue.last.state, catalogue.last.category) == (
+        SECOND,
+        "failed",
+        "storage",
+    )
+    place.unlink()
+    assert_recovers(catalogue)
+
+
 # Disks that are full.
 
 

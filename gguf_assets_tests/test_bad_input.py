@@ -250,6 +250,16 @@ def test_a_process_of_its_own_says_the_same(catalogue):
     assert_recovers(catalogue)
 
 
+def test_a_folder_that_is_no_recording_is_not_served(catalogue, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "2025-08-10.jsonl.gz").write_bytes(b"no gzip")
+    for folder in (tmp_path / "empty", tmp_path / "broken"):
+        ended = catalogue.call("hub", "serve", "--recording", str(folder), "--port", "0")
+        assert ended.code in (1, 2), ended
+        assert_clear(ended, ended.code, str(folder))
+
+
 @pytest.mark.slow
 def test_a_port_that_is_in_use_is_named(catalogue, tmp_path):
     recording = tmp_path / "recording"

@@ -7,11 +7,13 @@ any rule about names of its own (`paths.py`, `quantization.py`).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gguf_assets.catalogue.paths import describe
+from gguf_assets.catalogue.paths import UNRELATED, PathFacts, describe
 from gguf_assets.catalogue.quantization import TENSORS, canonical_label
 
 PATH_COLUMNS = pa.schema(
@@ -41,11 +43,11 @@ _ANY_LABEL = r"(?:[qQ][1-8]|[fFpPtT](?:16|32)|[pP][48]|[tT][48]|[iI][28]_|[tT][q
 _BINDING = rf"(?:-|[^/]*(?:_|[^1]-|[^iI]1-|[A-Za-z0-9][iI]1-|(?i:{TENSORS})\.))"
 _RISKS = (
     # Another label before the one at the end of the file name.
-    rf"{_ANY_LABEL}{_BINDING}{_LABEL}[-0-9A-Z_of]*\.gguf$",
+    rf"{_ANY_LABEL}{_BINDING}{_LABEL}[-0-9A-Z_of]*\.gguf$"
     # Words that may mean another role or an importance matrix, anywhere; no shards; names beyond ASCII.
-    r"(?i)-of-00000|imat|non?[-_]i1|mm[-_]?proj|(?:vision|audio|image|modal)[-_]?(?:proj|enc|tower)|draft"
+    r"|(?i:-of-00000|imat|non?[-_]i1|mm[-_]?proj|(?:vision|audio|image|modal)[-_]?(?:proj|enc|tower)|draft"
     r"|dflash|dspark|eagle|speculator|medusa|nextn|mtp|control.vector"
-    r"|(?:lora|adapter).*(?:16|32|q8_0)[-0-9a-z_]*\.gguf$|[^\x00-\x7f]",
+    r"|(?:lora|adapter).*(?:16|32|q8_0)[-0-9a-z_]*\.gguf$|[^\x00-\x7f])"
 )
 _I1 = r"(?:^|[^A-Za-z0-9])[iI]1[^A-Za-z0-9]"
 _MAYBE_RELATED = r"(?i)gguf|imat"
@@ -67,77 +69,74 @@ def describe_paths(paths: pa.Array | pa.ChunkedArray) -> pa.Table:
     return pa.Table.from_batches(batches, schema=PATH_COLUMNS)
 
 
+def maybe_related(paths: pa.Array | pa.ChunkedArray) -> pa.BooleanArray:
+    """Return which paths may be GGUF-related: no other is, which is much cheaper than to describe them."""
+    paths = paths.combine_chunks() if isinstance(paths, pa.ChunkedArray) else paths
+    usual = pc.ends_with(paths, ".gguf").fill_null(False)
+    rest = pc.invert(usual)
+    return pc.replace_with_mask(usual, rest, _match(paths.filter(rest), _MAYBE_RELATED))
+
+
 def _describe_chunk(paths: pa.StringArray) -> pa.RecordBatch:
     found = pc.extract_regex(paths, _REGULAR)
-    labels = _canonical_labels(pc.struct_field(found, "label"))
-    risky = pc.or_(*(pc.match_substring_regex(paths, risk) for risk in _RISKS))
-    regular = pc.and_(pc.is_valid(labels), pc.invert(risky.fill_null(True)))
-    slow = pc.invert(regular)
-    maybe = pc.match_substring_regex(paths.filter(slow), _MAYBE_RELATED).fill_null(False)
-    slow = pc.replace_with_mask(slow, slow, maybe)
-    described = _describe_one_by_one(paths.filter(slow))
+    spellings = pc.struct_field(found, "label").dictionary_encode()
+    labels = [canonical_label(text) for text in spellings.dictionary.to_pylist()]
+    is_label = pa.array([label is not None for label in labels], pa.bool_()).take(spellings.indices)
+    regular = pc.and_not(is_label.fill_null(False), _match(paths, _RISKS))
+    slow = pc.and_not(maybe_related(paths), regular)
+    distinct, numbered, numbers = _alike(paths.filter(slow))
 
-    def column(name: str, fast: pa.Array) -> pa.Array:
-        return pc.replace_with_mask(fast, slow, described[name])
+    # Few descriptions fit many paths: `entries` holds each once, and `place` says which one is whose.
+    usual = [UNRELATED, *(facts for label in labels for facts in _regular_facts(label))]
+    entries = _columns([*usual, *map(describe, distinct.dictionary.to_pylist())])
+    place = np.zeros(len(paths), dtype=np.int64)
+    with_i1 = np.asarray(_match(paths.filter(regular), _I1))
+    place[np.asarray(regular)] = 1 + 2 * np.asarray(spellings.indices.filter(regular)) + with_i1
+    place[np.asarray(slow)] = len(usual) + np.asarray(distinct.indices)
+    columns = {name: values.take(pa.array(place)) for name, values in entries.items()}
 
-    i1 = pc.and_(regular, pc.match_substring_regex(paths, _I1).fill_null(False))
-    index = pc.if_else(regular, _integers(found, "index"), pa.scalar(None, pa.int32()))
-    count = pc.if_else(regular, _integers(found, "count"), pa.scalar(None, pa.int32()))
-    no_text = pa.scalar(None, pa.string())
-    columns = [
-        column("related", regular),
-        column("role", pc.if_else(regular, "model", "other")),
-        column("quantization", pc.if_else(regular, labels, no_text)),
-        column("quantization_source", pc.if_else(regular, "file name", no_text)),
-        column("imatrix", pc.if_else(i1, True, pa.scalar(None, pa.bool_()))),
-        column("shard_set", _shard_sets(paths, index)),
-        column("shard_index", index),
-        column("shard_count", count),
-        _spread(described["flags"], slow),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PATH_COLUMNS)
-
-
-def _canonical_labels(spellings: pa.StringArray) -> pa.StringArray:
-    encoded = spellings.dictionary_encode()
-    canonical = pa.array([canonical_label(text) for text in encoded.dictionary.to_pylist()], pa.string())
-    return canonical.take(encoded.indices)
+    shards = pc.and_(regular, pc.fill_null(pc.not_equal(pc.struct_field(found, "index"), ""), False))
+    of_shards = {
+        "shard_set": pc.replace_substring_regex(paths.filter(shards), _SHARD_NUMBER, r"\2"),
+        "shard_index": pc.struct_field(found, "index").filter(shards).cast(pa.int32()),
+        "shard_count": pc.struct_field(found, "count").filter(shards).cast(pa.int32()),
+    }
+    place[np.asarray(shards)] = len(entries["related"]) + np.arange(len(of_shards["shard_set"]))
+    columns |= {
+        name: pa.concat_arrays([entries[name], values]).take(pa.array(place))
+        for name, values in of_shards.items()
+    }
+    at = np.zeros(len(paths), dtype=bool)
+    at[np.asarray(slow)] = np.asarray(numbered)
+    columns["shard_index"] = pc.replace_with_mask(columns["shard_index"], pa.array(at), numbers)
+    return pa.RecordBatch.from_arrays([columns[name] for name in PATH_COLUMNS.names], schema=PATH_COLUMNS)
 
 
-def _integers(found: pa.StructArray, name: str) -> pa.Int32Array:
-    """Read a captured group as numbers; a group that took no part in the match is empty text, so null."""
-    text = pc.struct_field(found, name)
-    return pc.if_else(pc.equal(text, ""), None, text).cast(pa.int32())
+def _regular_facts(label: str | None) -> tuple[PathFacts, PathFacts]:
+    """Return what a regular path with this label says, without and with `i1` in it."""
+    facts = PathFacts(related=True, role="model", quantization=label, quantization_source="file name")
+    return facts, replace(facts, imatrix=True)
 
 
-def _shard_sets(paths: pa.StringArray, index: pa.Int32Array) -> pa.StringArray:
-    sharded = index.is_valid()
-    sets = pc.replace_substring_regex(paths.filter(sharded), _SHARD_NUMBER, r"\2")
-    return pc.replace_with_mask(pa.nulls(len(paths), pa.string()), sharded, sets)
+def _columns(facts: list[PathFacts]) -> dict[str, pa.Array]:
+    return {
+        field.name: pa.array([getattr(entry, field.name) for entry in facts], field.type)
+        for field in PATH_COLUMNS
+    }
 
 
-def _describe_one_by_one(paths: pa.StringArray) -> dict[str, pa.Array]:
-    """Describe paths with `describe`, equal ones and the shards of one set only once.
+def _alike(paths: pa.StringArray) -> tuple[pa.DictionaryArray, pa.BooleanArray, pa.Int32Array]:
+    """Return the paths with the shards of one set made equal, which of them are shards, and their numbers.
 
     Of five digits in the place of a shard number `describe` takes nothing but the number; where the announced
     count is zero they are no shard number.
     """
-    sharded = pc.and_not(pc.match_substring_regex(paths, _SHARD_NUMBER), pc.ends_with(paths, _NO_COUNT))
-    shards = paths.filter(sharded)
+    numbered = pc.and_not(pc.match_substring_regex(paths, _SHARD_NUMBER), pc.ends_with(paths, _NO_COUNT))
+    shards = paths.filter(numbered)
     numbers = pc.struct_field(pc.extract_regex(shards, _SHARD_NUMBER), "index").cast(pa.int32())
     first = pc.replace_substring_regex(shards, _SHARD_NUMBER, r"-00001\2")
-    distinct = pc.replace_with_mask(paths, sharded, first).dictionary_encode()
-    facts = [describe(path) for path in distinct.dictionary.to_pylist()]
-    columns = {
-        field.name: pa.array([getattr(fact, field.name) for fact in facts], field.type).take(distinct.indices)
-        for field in PATH_COLUMNS
-    }
-    columns["shard_index"] = pc.replace_with_mask(columns["shard_index"], sharded, numbers)
-    return columns
+    return pc.replace_with_mask(paths, numbered, first).dictionary_encode(), numbered, numbers
 
 
-def _spread(lists: pa.ListArray, mask: pa.BooleanArray) -> pa.ListArray:
-    """Put lists, in order, where the mask is true, and empty ones elsewhere."""
-    lengths = np.zeros(len(mask) + 1, dtype=np.int32)
-    lengths[1:][mask.to_numpy(zero_copy_only=False)] = pc.list_value_length(lists)
-    return pa.ListArray.from_arrays(pa.array(np.cumsum(lengths, dtype=np.int32)), lists.flatten())
+def _match(paths: pa.StringArray, pattern: str) -> pa.BooleanArray:
+    return pc.match_substring_regex(paths, pattern).fill_null(False)
