@@ -36,3 +36,8 @@ def recording() -> Path:
     if not any(path.glob("*.jsonl.gz")):
         pytest.skip(f"GGUF_ASSETS_HUB_RECORDING={folder} holds no recorded day")
     return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
