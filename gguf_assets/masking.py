@@ -31,6 +31,8 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (rf"(authorization\\?[\"']?\s*[:=]\s*\\?[\"']?)(?:(?:basic|bearer|token)\s+)?{_VALUE}", rf"\1{MASK}"),
         (r"(\bbearer\s+)[\w.~+/=*-]+", rf"\1{MASK}"),
         (r"(?<=://)[^\s/?#\"'<>]+@", f"{MASK}@"),
+        # A password that was not encoded may hold a slash.
+        (r"(?<=://)[^\s/?#\"'<>:]*:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>@]*@", f"{MASK}@"),
         (r"(?<=://)(hooks\.[^\s/?#\"'<>]+|[^\s/?#\"'<>]*webhook[^\s/?#\"'<>]*)/[^\s\"'<>]+", rf"\1/{MASK}"),
         (r"(?<=://)([^\s?#\"'<>]*/(?:webhooks?|hooks)/)[^\s\"'<>]+", rf"\1{MASK}"),
         (rf"([?&](?:{_SECRET_PARAMETERS})=){_VALUE}", rf"\1{MASK}"),
