@@ -1,0 +1,31 @@
+"""The benchmark measures what it says: a whole sync and the peer on the same Hub, no wall time asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_sync_and_peer_see_the_same_hub_and_every_stage_is_timed():
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.full_day", "--repositories", "150", "--json"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    result = json.loads(ended.stdout.splitlines()[-1])
+    sync, peer = result["sync"], result["peer"]
+    assert sync["models"] == peer["models"] == 150
+    assert sync["requests"] == peer["requests"] == sync["pages"] == 1
+    assert result["ratio"] == pytest.approx(sync["seconds"] / peer["seconds"])
+    assert sum(sync["stages"].values()) == pytest.approx(sync["seconds"], rel=0.01)
+    assert {"hub_listing", "catalogue_tables", "validation_report", "published_catalogue"} <= {
+        *sync["stages"]
+    }
