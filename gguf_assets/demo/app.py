@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from gguf_assets.demo import control
 from gguf_assets.demo.answers import Answer, error
 from gguf_assets.demo.clock import NOON, HubClock, at
+from gguf_assets.demo.edits import Edit, EditedHub, MadeEdit
 from gguf_assets.demo.faults import ROW_FAULTS, Fault, FaultKind
 from gguf_assets.demo.listing import HUB_PAGE_SIZE, Listing
 from gguf_assets.demo.quota import Quota
@@ -61,15 +62,47 @@ class HubApp:
         self.set_day(source.days[-1] if day is None else day)
 
     @property
+    def source(self) -> HubSource:
+        """The days it can serve, as they are without edits; another source begins without edits."""
+        return self._source
+
+    @source.setter
+    def source(self, source: HubSource) -> None:
+        self._source = source
+        self._edited = source if isinstance(source, EditedHub) else EditedHub(source)
+
+    @property
     def day(self) -> date:
         """The day whose state is served; the clock may have moved past it."""
         return self._routes.state.day
 
     def set_day(self, day: date, time: time = NOON) -> None:
         """Serve another day of the source and set the clock to that time (UTC) of it."""
-        state = self.source.on(day)
-        self._routes = Routes(state, Listing(state), self._token, self._page_size, self._bare_401)
+        self._serve(day)
         self.clock.set(at(day, time))
+
+    @property
+    def edits(self) -> tuple[MadeEdit, ...]:
+        """The edits in force, in the order in which they were made."""
+        return self._edited.edits
+
+    def edit(self, *edits: Edit) -> None:
+        """Make edits, those without a day from the day served now on; the clock goes on as it was.
+
+        Raises:
+            Refused: as `EditedHub.edit` says; then none is made.
+        """
+        self._edited.edit(*(edit if edit.day else replace(edit, day=self.day) for edit in edits))
+        self._serve(self.day)
+
+    def clear_edits(self) -> None:
+        """Take back all edits; the clock goes on as it was."""
+        self._edited.clear_edits()
+        self._serve(self.day)
+
+    def _serve(self, day: date) -> None:
+        state = self._edited.on(day)
+        self._routes = Routes(state, Listing(state), self._token, self._page_size, self._bare_401)
 
     def clear_requests(self) -> None:
         """Forget the requests logged so far."""

@@ -139,9 +139,8 @@ class HubState:
         if target is not None:
             return target
         for state in self._earlier_days():
-            if name in state.redirects:
-                return state.redirects[name]
-            known = state.by_name.get(name)
+            # The name may have passed to another since: identity tells who bore it then.
+            known = state.by_name.get(name) or state.by_name.get(state.redirects.get(name, ""))
             if known is not None:
                 present = self.by_hub_id.get(known.hub_id)
                 return present.model_id if present is not None else None
