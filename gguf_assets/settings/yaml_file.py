@@ -88,7 +88,7 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
         raise FileProblem(f"it is broken YAML{where}: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise FileProblem(f"it is broken YAML: {getattr(error, 'reason', 'it cannot be read')}") from None
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, AttributeError, TypeError):
         raise FileProblem("it is broken YAML: a value does not fit its tag") from None
     except RecursionError:
         raise FileProblem("it is nested too deeply") from None

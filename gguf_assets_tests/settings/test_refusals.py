@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gguf_assets.errors import ErrorCategory, Refused
@@ -306,6 +306,7 @@ _PIECES = st.lists(
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@example(content=b":: !!timestamp")
 @given(content=st.one_of(_WRITTEN, _PIECES))
 def test_no_file_content_leads_to_anything_but_settings_or_a_refusal(
     config: ConfigFolder, content: bytes
