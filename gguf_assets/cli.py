@@ -172,14 +172,21 @@ def sync(
     refetch: Annotated[
         bool, typer.Option("--refetch", help="Walk again although the day has a complete capture.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Full, whatever mode, settings and history say.")
+    ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and what it would cost; write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Capture, derive, judge and publish one day, in this process.
 
-    An interrupted sync goes on where it stopped; a published, unchanged day costs nothing.
+    An interrupted sync goes on where it stopped; a published, unchanged day costs nothing. A dry run asks the
+    Hub at most for its clock; the setting dry_run (DRY_RUN=true) makes every sync one.
     """
     from gguf_assets.catalogue.sync_plan import SyncMode
-    from gguf_assets.printing import ProgressBars, print_outcome
+    from gguf_assets.printing import ProgressBars, print_dry_run, print_outcome
 
     if mode not in tuple(SyncMode):
         raise Refused(
@@ -187,11 +194,21 @@ def sync(
             category=ErrorCategory.CONFIGURATION,
             remedy="gguf-assets sync --mode full",
         )
-    chosen = _day(day)
+    chosen, asked = _day(day), SyncMode(mode)
+    from gguf_assets.orchestration.dry_run import ASKED_FOR, dry_run, dry_run_setting
+
+    because = ASKED_FOR if dry else dry_run_setting(os.environ)
+    if because is not None:
+        plan = dry_run(chosen, asked, details, force=force, refetch=refetch, because=because)
+        if as_json:
+            _print_json(plan.as_json())
+        else:
+            print_dry_run(plan)
+        return
     from gguf_assets.orchestration.syncing import sync_day
 
     with ProgressBars(quiet=as_json) as progress:
-        outcome = sync_day(chosen, SyncMode(mode), details, refetch=refetch, progress=progress)
+        outcome = sync_day(chosen, asked, details, force=force, refetch=refetch, progress=progress)
     if as_json:
         _print_json(outcome.as_json())
     else:
@@ -250,7 +267,10 @@ def status(
     as_json: Json = False,
     shown: Annotated[int, typer.Option("--last", min=1, help="How many syncs and days to show.")] = 10,
 ) -> None:
-    """Show the last syncs, and every day with its state."""
+    """Show the last syncs, the days and their state, what the next sync will do, and which schedules are on.
+
+    The Hub is not asked, and nothing is written.
+    """
     from gguf_assets.orchestration.overview import overview
     from gguf_assets.printing import print_overview
 
@@ -323,7 +343,7 @@ def demo(
     from gguf_assets.printing import ProgressBars, print_demo
 
     target = DEMO_FOLDER if folder is None else folder
-    with ProgressBars() as progress:
+    with ProgressBars(notes=False) as progress:
         tour = demonstrate(target, repositories, days, seed, progress)
         outcomes = [progress.told(outcome) for outcome in tour]
     print_demo(target, outcomes)
@@ -349,6 +369,10 @@ def hub_serve(
         typer.echo(f"Use it:       HF_ENDPOINT={hub.url} gguf-assets sync")
         typer.echo(
             f'Another day:  curl -X POST {hub.url}/_loopback/day -d \'{{"day": "{source.days[-1]}"}}\''
+        )
+        typer.echo(
+            f"An edit:      curl -X POST {hub.url}/_loopback/edits "
+            '-d \'[{"kind": "remove", "model_id": "owner/name"}]\''
         )
         sys.stdout.flush()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,10 +21,14 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from gguf_assets.catalogue.expectation import Expectation
     from gguf_assets.orchestration.doctor import Examination
-    from gguf_assets.orchestration.overview import Overview
+    from gguf_assets.orchestration.dry_run import DryRun
+    from gguf_assets.orchestration.overview import NextSync, Overview
     from gguf_assets.orchestration.syncing import SyncOutcome
+    from gguf_assets.store.history import SyncRecord
 
+_NAMED_DAYS = 10
 _MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
 
 
@@ -31,9 +37,11 @@ class ProgressBars:
 
     Args:
         quiet: show nothing at all.
+        notes: print what is decided on the way.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, notes: bool = True) -> None:
+        self._notes = notes and not quiet
         self._console = Console(stderr=True, soft_wrap=True)
         self._out = Console(soft_wrap=True, highlight=False)
         shown = not quiet and self._console.is_terminal
@@ -63,6 +71,11 @@ class ProgressBars:
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total)
         self._bars.update(self._tasks[name], completed=done, total=total)  # type: ignore[arg-type]
+
+    def note(self, text: str) -> None:
+        """Print a sentence on what was decided, above the bars; nothing when quiet."""
+        if self._notes:
+            self.say(text)
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
@@ -106,8 +119,36 @@ def print_outcome(outcome: SyncOutcome) -> None:
     )
 
 
+def print_dry_run(plan: DryRun) -> None:
+    """Print what a sync would do."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"Dry run, nothing is written: {plan.because}", markup=False)
+    console.print(f"{plan.day}: {plan.action.value}, {plan.mode} ({plan.reason})", markup=False)
+    for line in (*(plan.log or (plan.reason_text,)), *plan.notes):
+        console.print(f"  {line}", markup=False)
+    if plan.expected.parts:
+        table = Table("part", "expected requests", "at most", "estimated from", title="Estimates")
+        for part in plan.expected.parts:
+            table.add_row(
+                part.name, _or_unknown(part.requests), _or_unknown(part.most, "no bound"), part.basis
+            )
+        console.print(table)
+    console.print(_cost(plan.expected), markup=False)
+
+
+def _cost(expected: Expectation) -> str:
+    requests = expected.requests
+    counted = f"unknown, at least {expected.at_least:,}" if requests is None else f"{requests:,}"
+    took = "unknown" if expected.seconds is None else f"{expected.seconds:,.1f} s"
+    return f"Expected requests: {counted}. Expected time: {took} ({expected.seconds_basis})."
+
+
+def _or_unknown(figure: int | None, unknown: str = "unknown") -> str:
+    return unknown if figure is None else f"{figure:,}"
+
+
 def print_overview(facts: Overview, shown: int) -> None:
-    """Print what the store holds."""
+    """Print how things stand."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Data in {facts.data}", markup=False)
     if facts.holder is not None:
@@ -117,32 +158,91 @@ def print_overview(facts: Overview, shown: int) -> None:
             "No day is stored yet. Begin with: gguf-assets sync (or, without network: gguf-assets demo)"
         )
     else:
-        table = Table("day", "capture", "published", "mode", "models", "completeness", title="Days")
-        for day in facts.days[-shown:]:
-            table.add_row(
-                str(day.day),
-                day.capture,
-                "yes" if day.published else "no",
-                day.mode or "",
-                "" if day.models is None else f"{day.models:,}",
-                "" if day.completeness is None else f"{day.completeness:.4f}",
-            )
-        console.print(table)
+        console.print(_days_table(facts, shown))
     if facts.gaps:
         named = ", ".join(map(str, facts.gaps[-shown:]))
-        console.print(f"Days in between that are not published: {named}", markup=False)
+        count = f"{len(facts.gaps):,}, the last ones: " if len(facts.gaps) > shown else ""
+        console.print(f"Gaps, days in between that are not published: {count}{named}", markup=False)
+    if facts.rebuildable:
+        named = _named_days(facts.rebuildable)
+        console.print(f"Days that can be rebuilt from their captures: {named}", markup=False)
+    for capture in facts.unfinished:
+        missing = "details" if capture.listing_complete else "pages"
+        then = "a sync of it goes on" if capture.can_go_on else "it cannot be gone on with any more"
+        console.print(
+            f"Unfinished: the capture of {capture.day} (run {capture.run:02d}) has {capture.pages:,} pages "
+            f"and lacks {missing}; {then}",
+            markup=False,
+        )
     if facts.syncs:
-        table = Table("day", "started (Hub's clock)", "mode", "reason", "state", "why", title="Syncs")
-        for sync in facts.syncs[-shown:]:
-            table.add_row(
-                str(sync.day or ""),
-                f"{sync.hub_time:%Y-%m-%d %H:%M}" if sync.hub_time else "",
-                sync.mode or "",
-                sync.reason or "",
-                sync.state,
-                sync.error_message or "",
-            )
-        console.print(table)
+        _print_syncs(console, facts.syncs[-shown:])
+    _print_next(console, facts.next_sync)
+    _print_automation(console, facts)
+
+
+def _days_table(facts: Overview, shown: int) -> Table:
+    table = Table("day", "capture", "published", "mode", "models", "completeness", title="Days")
+    for day in facts.days[-shown:]:
+        table.add_row(
+            str(day.day),
+            day.capture,
+            "yes" if day.published else "no",
+            day.mode or "",
+            "" if day.models is None else f"{day.models:,}",
+            "" if day.completeness is None else f"{day.completeness:.4f}",
+        )
+    return table
+
+
+def _named_days(days: list[date]) -> str:
+    """Return days as a range where none is missing, else their number and the last ones."""
+    if len(days) > 1 and (days[-1] - days[0]).days == len(days) - 1:
+        return f"{days[0]} to {days[-1]} ({len(days):,} days)"
+    named = ", ".join(map(str, days[-_NAMED_DAYS:]))
+    return f"{len(days):,} days, the last ones: {named}" if len(days) > _NAMED_DAYS else named
+
+
+def _print_syncs(console: Console, syncs: list[SyncRecord]) -> None:
+    table = Table(title="Syncs", show_lines=True)
+    for column in ("day", "began (Hub's clock), by", "mode, reason", "requests, took", "state"):
+        table.add_column(column, overflow="fold", min_width=len(column) if column == "state" else None)
+    for sync in syncs:
+        requests, took = (sync.figures.get(name) for name in ("requests", "duration_seconds"))
+        cells = (
+            str(sync.day or ""),
+            f"{sync.hub_time:%Y-%m-%d %H:%M}\n{sync.trigger or ''}" if sync.hub_time else sync.trigger,
+            f"{sync.mode or ''}\n{sync.reason or ''}",
+            "" if requests is None or took is None else f"{requests:,}\n{took:,.1f} s",
+            sync.state,
+        )
+        table.add_row(*(escape(cell or "") for cell in cells))
+    console.print(table)
+    for sync in syncs:
+        if sync.error_message:
+            console.print(f"{sync.state}: {sync.day or 'no day'}: {sync.error_message}", markup=False)
+
+
+def _print_next(console: Console, following: NextSync) -> None:
+    when = f"{following.clock:%Y-%m-%d %H:%M} UTC, {following.clock_source}"
+    plan = following.plan
+    if plan is None:
+        console.print(f"Next sync ({when}): none is possible. {following.refusal}", markup=False)
+        if following.remedy:
+            console.print(f"    → {following.remedy}", markup=False)
+        return
+    console.print(f"Next sync ({when}): {plan.day}, {plan.action.value}, {plan.mode}", markup=False)
+    for line in (plan.reason_text, *plan.notes, _cost(plan.expected)):
+        console.print(f"    {line}", markup=False)
+
+
+def _print_automation(console: Console, facts: Overview) -> None:
+    if facts.automation is None:
+        console.print(f"Schedules and sensors: unknown. {facts.automation_error}", markup=False)
+        return
+    table = Table("schedule or sensor", "is", "when", title="Automation (while Dagster's daemon runs)")
+    for state in facts.automation:
+        table.add_row(f"{state.kind} {state.name}", "on" if state.on else "off", state.when)
+    console.print(table)
 
 
 def print_examination(examination: Examination) -> None:

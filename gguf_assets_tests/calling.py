@@ -137,3 +137,18 @@ def failure_text(result: dg.ExecuteInProcessResult) -> str:
     assert failures, "no step failed"
     described = failures[0].user_failure_data
     return (described.description or "") if described else str(failures[0].error)
+
+
+def checks_of(catalogue: Catalogue) -> dict[str, dg.AssetCheckEvaluation]:
+    """The checks of the last run by name."""
+    from gguf_assets.orchestration.instance import open_instance
+
+    with (
+        mock.patch.dict(os.environ, catalogue.environ, clear=True),
+        open_instance(catalogue.store.layout.dagster_home) as instance,
+    ):
+        run_id = instance.get_runs(limit=1)[0].run_id
+        kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        records = instance.all_logs(run_id, of_type=kind)
+    evaluations: list[Any] = [record.dagster_event.event_specific_data for record in records]
+    return {evaluation.check_name: evaluation for evaluation in evaluations}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before anything imports huggingface_hub: no telemetry probe, no proxy on loopback, no progress bars.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -20,10 +23,44 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 2**30:
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from xdist.scheduler import LoadGroupScheduling  # noqa: E402
 
 # A loaded machine is no reason to fail.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def _keep_engines() -> None:
+    """Keep the database engines of Dagster's SQLite storages, which makes one anew for every statement.
+
+    Each new one compiles all its statements again: a third of the time of a small sync. They hold no
+    connection, so keeping them changes nothing else.
+    """
+    storages = (
+        "event_log.sqlite.sqlite_event_log",
+        "runs.sqlite.sqlite_run_storage",
+        "schedules.sqlite.sqlite_schedule_storage",
+    )
+    for name in storages:
+        storage = importlib.import_module(f"dagster._core.storage.{name}")
+        storage.create_engine = _kept(storage.create_engine)
+
+
+def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
+    engines: dict[tuple[str, str], Any] = {}
+
+    def kept(url: str, **options: Any) -> Any:
+        key = (url, repr(sorted(options.items())))
+        if key not in engines:
+            if len(engines) >= 64:
+                engines.clear()
+            engines[key] = create_engine(url, **options)
+        return engines[key]
+
+    return kept
+
+
+_keep_engines()
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +78,27 @@ def recording() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow tests, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+TOGETHER = ("test_two_months.py", "test_edited_days.py", "test_recorded_days.py")
+"""Modules whose tests share days of syncing: with one parameter they run in one process."""
+
+
+class OneStoryOneProcess(LoadGroupScheduling):
+    """Keeps tests that share an expensive fixture together; all others go to whoever is free.
+
+    The groups of pytest-xdist 3.8 (`xdist_group`) are lost on pytest 9.2, which keeps node ids elsewhere.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module, _, test = nodeid.partition("::")
+        if Path(module).name not in TOGETHER:
+            return nodeid
+        _, bracket, parameter = test.partition("[")
+        return f"{module}{bracket}{parameter}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStoryOneProcess:
+    """Use that scheduler, whatever `--dist` says."""
+    return OneStoryOneProcess(config, log)

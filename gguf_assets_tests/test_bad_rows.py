@@ -22,6 +22,9 @@ JSON = {"content-type": "application/json"}
 REPOSITORIES = [repository(f"owner/model-{number:03d}") for number in range(700)]
 LATE = "9999-12-31T23:59:59.000Z"
 
+LISTING_ALONE = {"GGUF_SYNC__SYNC_BEHAVIOR__ENABLE_MULTI_STRATEGY_DISCOVERY": "false"}
+"""No further routes: they would show the same repositories sound, and heal what is to be seen here."""
+
 UNIDENTIFIED: list[tuple[Any, str, str | None]] = [
     # what the whole row is, or what is different in it; the rule it breaks; the value that is shown
     ({"_id": ...}, "hub_id_invalid", None),
@@ -135,7 +138,7 @@ def hub() -> Iterator[LoopbackHub]:
 
 @pytest.fixture(scope="module")
 def undisturbed(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    catalogue = Catalogue(tmp_path_factory.mktemp("undisturbed"), hub)
+    catalogue = Catalogue(tmp_path_factory.mktemp("undisturbed"), hub, **LISTING_ALONE)
     assert catalogue.sync("--details", "none").code == 0
     return catalogue
 
@@ -143,7 +146,7 @@ def undisturbed(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> C
 @pytest.fixture(scope="module")
 def disturbed(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     """The catalogue of a day whose listing is full of broken rows: it is published all the same."""
-    catalogue = Catalogue(tmp_path_factory.mktemp("disturbed"), hub)
+    catalogue = Catalogue(tmp_path_factory.mktemp("disturbed"), hub, **LISTING_ALONE)
     ended = catalogue.sync("--json", "--details", "none", fault=page(broken_listing()))
     assert ended.code == 0, ended
     assert ended.json["published"] is True
@@ -216,7 +219,7 @@ def test_text_and_numbers_that_json_allows_and_few_can_hold_cost_one_value(hub, 
     rows[1]["downloads"] = "<absurd>"
     rows[2]["likes"] = 10**400
     rows[3]["tags"] = ["gguf", "license:\ud800"]
-    catalogue = Catalogue(tmp_path, hub)
+    catalogue = Catalogue(tmp_path, hub, **LISTING_ALONE)
     ended = catalogue.sync("--json", "--details", "none", fault=page(rows))
     assert ended.code == 0, ended
     models = catalogue.models(DAY)
@@ -234,7 +237,7 @@ def test_nine_broken_rows_among_hundreds_are_findings_on_a_later_day_too(hub, tm
     rows: list[Any] = [listed(number) for number in range(300)]
     for number in range(9):
         rows[number] = changed(rows[number], {"_id": ...})
-    catalogue = Catalogue(tmp_path, hub)
+    catalogue = Catalogue(tmp_path, hub, **LISTING_ALONE)
     assert (
         catalogue.sync("--details", "none", fault=page([listed(number) for number in range(300)])).code == 0
     )
@@ -248,7 +251,7 @@ def test_a_row_that_comes_twice_counts_once(tmp_path):
     repositories = REPOSITORIES[:12]
     first, last = sorted(repositories, key=lambda repository: repository.hub_id)[::11]
     with hub_of(repositories, page_size=5) as hub:
-        catalogue = Catalogue(tmp_path, hub)
+        catalogue = Catalogue(tmp_path, hub, **LISTING_ALONE)
         twice = {"_id": first.hub_id, "id": "owner/other-name", "downloads": 99}
         hub.faults[:] = []
         ended = catalogue.sync(
@@ -274,7 +277,7 @@ def test_a_row_that_comes_twice_counts_once(tmp_path):
 def test_two_repositories_of_one_name_are_a_finding_and_both_there(tmp_path):
     twin = repository("owner/Model-000", hub_id="f" * 24, created_at="2025-06-29T00:00:00.000Z")
     with hub_of([*REPOSITORIES[:9], twin]) as hub:
-        catalogue = Catalogue(tmp_path, hub)
+        catalogue = Catalogue(tmp_path, hub, **LISTING_ALONE)
         ended = catalogue.sync("--json", "--details", "none")
         assert ended.code == 0, ended
         assert ended.json["models"] == 10
@@ -312,7 +315,7 @@ def test_broken_details_are_findings_and_unknown(tmp_path):
         return info
 
     with hub_of(repositories) as hub:
-        catalogue = Catalogue(tmp_path, hub)
+        catalogue = Catalogue(tmp_path, hub, **LISTING_ALONE)
         fault = Fault(FaultKind.EDIT_ROW, "/revision/", count=None, edit=spoil)
         ended = catalogue.sync("--json", "--details", "all", fault=fault)
         assert ended.code == 0, ended

@@ -138,7 +138,7 @@ def test_without_a_date_the_hubs_clock_says_which_day_it_is(hub, tmp_path):
     catalogue = Catalogue(tmp_path, hub)
     ended = catalogue.sync("--json", "--details", "none")
     assert ended.json["date"] == str(BETWEEN)
-    assert ended.json["requests"] == len(hub.requests) == 2
+    assert ended.json["requests"] == len(hub.requests) == 2 + 3, "and a page of each further route"
 
 
 # The same day again
@@ -195,7 +195,7 @@ def test_a_full_sync_of_a_published_day_walks_again_and_asks_for_no_known_detail
     ended = catalogue.sync("--json", "--mode", "full")
     assert ended.code == 0, ended
     assert (ended.json["mode"], ended.json["reason"]) == ("full", "explicit")
-    assert (ended.json["requests"], ended.json["detail_requests"]) == (2, 0)
+    assert (ended.json["requests"], ended.json["detail_requests"]) == (2 + 3, 0)
     assert not [request for request in catalogue.hub.requests if "/revision/" in request.target]
     assert catalogue.store.published.manifest(THIRD).capture.run == 2
     assert all(model["gguf_bytes"] for model in catalogue.models(THIRD).values())
@@ -222,7 +222,7 @@ def test_status_lists_days_gaps_and_syncs(catalogue):
         assert part in text
     assert f"not published: {BETWEEN}" in text
     facts = catalogue.call("status", "--json").json
-    assert list(facts) == ["data", "days", "gaps", "syncs", "writing"]
+    assert {"data", "days", "gaps", "syncs", "writing"} <= facts.keys()
     assert facts["gaps"] == [str(BETWEEN)]
     assert facts["writing"] is None
     assert [(day["day"], day["mode"], day["models"], day["published"]) for day in facts["days"]] == [

@@ -117,8 +117,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def arrived() -> Fault:
-    """The Hub keeps silent on the sixth request, a detail; `seen` counts all."""
-    return Fault(FaultKind.STALL, nth=6, seconds=60)
+    """The Hub keeps silent on the eleventh request, a detail; `seen` counts all."""
+    return Fault(FaultKind.STALL, nth=11, seconds=60)
 
 
 @pytest.fixture

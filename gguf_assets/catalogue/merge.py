@@ -7,7 +7,7 @@ Not here: cutting walk and baseline into stretches (`ordering`), and starting ov
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -22,9 +22,6 @@ from gguf_assets.catalogue.ordering import in_order
 from gguf_assets.catalogue.schema import FILES, MODELS, STRINGS, TIMESTAMP
 from gguf_assets.catalogue.tags import tag_columns
 
-ROUTE = "gguf"
-"""The discovery route of the walk itself: the Hub's `gguf` tag filter."""
-
 _HEADER = ("architecture", "parameter_count", "context_length")
 _CARRIED = ("sha", "created_at", "downloads", "likes", "details_sha", "first_seen", "last_changed", *_HEADER)
 
@@ -37,11 +34,18 @@ class DayContext:
         day: the partition.
         baseline_day: the published day it builds on, None on the first.
         observed_at: the Hub's clock at the first page of the walk.
+        gone: evidence by `hub_id` of models that are proven not to be there any more (rule 4).
+        first_seen: when models that were gone up to the baseline were first seen, by `hub_id`.
+        walked_all: whether the walk was one over all models. One over a window says nothing about who is
+            absent: the others stay as they were.
     """
 
     day: date
     baseline_day: date | None
     observed_at: datetime
+    gone: Mapping[str, str] = field(default_factory=dict)
+    first_seen: Mapping[str, date] = field(default_factory=dict)
+    walked_all: bool = True
 
 
 @dataclass
@@ -53,7 +57,10 @@ class SnapshotFigures:
         quarantined: listed rows set aside.
         not_gguf: listed rows that are no GGUF models.
         duplicates: rows listed again.
-        unconfirmed: models of the baseline that were not listed and are kept.
+        put_back: models that were not listed and are there all the same.
+        unconfirmed: models of the baseline that were not listed and are kept, nobody knowing better.
+        carried: models of the baseline outside the window of a walk that was none over all models.
+        gone: models of the baseline that are proven not to be there any more.
         taken_over: baseline models whose name another repository bears now; they are gone.
         details_known: models whose file details are known at their current sha.
         undated: listed models without `last_modified`.
@@ -66,7 +73,10 @@ class SnapshotFigures:
     quarantined: int = 0
     not_gguf: int = 0
     duplicates: int = 0
+    put_back: int = 0
     unconfirmed: int = 0
+    carried: int = 0
+    gone: int = 0
     taken_over: int = 0
     details_known: int = 0
     undated: int = 0
@@ -77,7 +87,7 @@ class SnapshotFigures:
     @property
     def models(self) -> int:
         """Rows of `models`."""
-        return self.listed + self.unconfirmed
+        return self.listed + self.put_back + self.unconfirmed + self.carried
 
 
 class Names:
@@ -118,11 +128,16 @@ class Merger:
         self._context = context
         self._figures = figures
         self._names = names
+        self._gone = pa.array(sorted(context.gone), pa.string())
+        self._returned = pa.array(sorted(context.first_seen), pa.string())
+        self._returned_since = pa.array(
+            [context.first_seen[hub_id] for hub_id in self._returned.to_pylist()], pa.date32()
+        )
 
     def merge(
         self, listed: pa.Table, old: pa.Table | None, old_files: pa.Table | None
     ) -> tuple[pa.Table, pa.Table]:
-        """Return the rows of `models` and `files` of this stretch."""
+        """Return the rows of `models` and `files` of this stretch; `listed` has the schema `PLACED`."""
         earlier = MODELS.empty() if old is None else old
         present = self._present(listed, earlier)
         models = present
@@ -130,7 +145,7 @@ class Merger:
             models = in_order(pa.concat_tables([present, self._absent(listed, earlier)])).combine_chunks()
         raw, names_known = self._raw_files(listed, models, earlier, old_files)
         files = file_rows.assemble(raw, models)
-        self._count(models, files)
+        self._count(present, models, files)
         return _finished_models(models, files, names_known), _finished_files(models, files)
 
     def _present(self, listed: pa.Table, earlier: pa.Table) -> pa.Table:
@@ -157,9 +172,7 @@ class Merger:
             "details_sha": pc.if_else(
                 known, columns["sha"], _other_than(columns["sha"], before["details_sha"])
             ),
-            "presence": _all("listed", count, pa.string()),
-            "discovered_by": _all([ROUTE], count, STRINGS),
-            "first_seen": pc.coalesce(before["first_seen"], today),
+            "first_seen": pc.coalesce(before["first_seen"], self._seen_before(listed), today),
             "last_changed": pc.if_else(changed, today, pc.coalesce(before["last_changed"], today)),
             "observed_at": _all(context.observed_at, count, TIMESTAMP),
         }
@@ -168,12 +181,19 @@ class Merger:
             columns[name] = pc.if_else(stand, before[name], fact)
         return _table(MODELS.arrow, columns, count)
 
+    def _seen_before(self, listed: pa.Table) -> pa.Array:
+        """Return when models that had been gone were first seen; null for all others."""
+        return self._returned_since.take(pc.index_in(_ids(listed), value_set=self._returned))
+
     def _absent(self, listed: pa.Table, earlier: pa.Table) -> pa.Table:
-        """Return the baseline's models that were not listed: they stay, unconfirmed (rule 4)."""
+        """Return the baseline's models that nothing shows and nothing proves gone: they stay (rule 4)."""
         former = _one(earlier["model_id"]).take(pc.index_in(_ids(listed), value_set=_ids(earlier)))
         same_name = pc.fill_null(pc.equal(former, _one(listed["model_id"])), False)
         self._names.give(listed["model_id"].filter(pc.invert(same_name)).to_pylist())
         absent = earlier.filter(pc.invert(pc.is_in(_ids(earlier), value_set=_ids(listed))))
+        gone = pc.is_in(_ids(absent), value_set=self._gone)
+        self._figures.gone += pc.sum(gone).as_py() or 0
+        absent = absent.filter(pc.invert(gone))
         taken = self._names.taken(absent["hub_id"].to_pylist(), absent["model_id"].to_pylist())
         self._figures.taken_over += sum(taken)
         absent = absent.filter(pc.invert(pa.array(taken, pa.bool_())))
@@ -185,8 +205,12 @@ class Merger:
             "downloads_delta": pa.nulls(count, pa.int64()),
             "likes_delta": pa.nulls(count, pa.int64()),
             "counters_stalled": pa.nulls(count, pa.bool_()),
-            "presence": _all("unconfirmed", count, pa.string()),
         }
+        if self._context.walked_all:
+            columns["presence"] = _all("unconfirmed", count, pa.string())
+            self._figures.unconfirmed += count
+        else:
+            self._figures.carried += count
         return _table(MODELS.arrow, columns, count)
 
     def _raw_files(
@@ -218,13 +242,13 @@ class Merger:
         entries = [pa.array(positions[owners]), *(_one(files[name]) for name in file_rows.RAW.names[1:])]
         return pa.table(entries, schema=file_rows.RAW)
 
-    def _count(self, models: pa.Table, files: file_rows.FileRows) -> None:
+    def _count(self, present: pa.Table, models: pa.Table, files: file_rows.FileRows) -> None:
         figures = self._figures
-        listed = pc.equal(models["presence"], "listed")
+        listed = pc.equal(present["presence"], "listed")
         figures.listed += pc.sum(listed).as_py() or 0
-        figures.unconfirmed += models.num_rows - (pc.sum(listed).as_py() or 0)
+        figures.put_back += present.num_rows - (pc.sum(listed).as_py() or 0)
         figures.details_known += pc.sum(pc.equal(models["details_sha"], models["sha"])).as_py() or 0
-        figures.undated += pc.sum(pc.and_(listed, pc.is_null(models["last_modified"]))).as_py() or 0
+        figures.undated += pc.sum(pc.and_(listed, pc.is_null(present["last_modified"]))).as_py() or 0
         figures.files += len(files.rows)
         labels = files.columns["quantization"].filter(pc.equal(files.columns["role"], "model"))
         for entry in pc.value_counts(labels.drop_null()).to_pylist():

@@ -98,6 +98,10 @@ class OrderedWalk:
         last = _together([self._sorted(held), *undated])
         yield self._without_doubles(in_order(last)), END
 
+    def seen(self, hub_ids: set[str]) -> frozenset[str]:
+        """Return which of these repositories the walk has listed so far."""
+        return frozenset(hub_ids & self._seen)
+
     def _dated_tables(self, undated: list[pa.Table]) -> Iterator[pa.Table]:
         for page in self._pages:
             self.findings += page.findings

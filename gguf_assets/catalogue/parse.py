@@ -85,12 +85,12 @@ def parse_listing_page(name: str, content: bytes) -> ListedPage:
     Raises:
         ValueError: the page is no JSON array (the walk does not store such a page).
     """
-    with _collector_paused():
+    with collector_paused():
         return _parse(name, content)
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the garbage collector from searching a page's thousands of objects for cycles: JSON has none."""
     running = gc.isenabled()
     gc.disable()
@@ -105,9 +105,9 @@ def _parse(name: str, content: bytes) -> ListedPage:
     items = parse_json(content)
     if not isinstance(items, list):
         raise ValueError(f"{name} is no JSON array")
-    rows, findings = _identified(name, items)
+    rows, findings = identified_rows(name, items)
     quarantined = len(items) - len(rows)
-    reader = _Reader(rows, findings)
+    reader = RowReader(rows, findings)
     columns = {
         "hub_id": pa.array([row["_id"] for row in rows], pa.string()),
         "model_id": pa.array([row["id"] for row in rows], pa.string()),
@@ -132,8 +132,8 @@ def _parse(name: str, content: bytes) -> ListedPage:
     return ListedPage(kept, tuple(findings), quarantined, len(models) - len(kept))
 
 
-def _identified(page: str, items: list[Any]) -> tuple[list[dict[str, Any]], list[Finding]]:
-    """Split off the rows without a usable `_id` and `id`."""
+def identified_rows(page: str, items: list[Any]) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """Return the rows with a usable `_id` and `id`, and findings about the others."""
     try:
         ids = pa.array([item["_id"] for item in items], pa.string())
         names = pa.array([item["id"] for item in items], pa.string())
@@ -194,6 +194,16 @@ def _is_gguf(tags: pa.Array, siblings: pa.Array) -> pa.Array | None:
     return pc.or_(tagged, _any_of(siblings, lambda flat: pc.ends_with(flat, ".gguf", ignore_case=True)))
 
 
+def says_gguf(rows: pa.Table) -> pa.Array:
+    """Return which rows of schema `LISTED` say by tag or file name that they are GGUF models (rule 10).
+
+    Unlike in the listing itself, where the Hub's filter has said so, unreadable tags say nothing.
+    """
+    tags, siblings = (rows[name].combine_chunks() for name in ("tags", "siblings"))
+    tagged = _any_of(tags, lambda flat: pc.equal(flat, "gguf"))
+    return pc.or_(tagged, _any_of(siblings, lambda flat: pc.ends_with(flat, ".gguf", ignore_case=True)))
+
+
 def _any_of(lists: pa.Array, test: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """Return for every list whether any of its values passes; null lists give false."""
     hits = pc.unique(pc.list_parent_indices(lists).filter(test(pc.list_flatten(lists))))
@@ -243,7 +253,7 @@ def _time(value: Any) -> datetime:
     return moment
 
 
-class _Reader:
+class RowReader:
     """Reads one column after the other off rows with usable identities, noting what does not fit."""
 
     def __init__(self, rows: list[dict[str, Any]], findings: list[Finding]) -> None:
@@ -280,24 +290,29 @@ class _Reader:
         return self._one_by_one(key, values, kind, convert or of_these_types)
 
     def texts(self, key: str) -> pa.Array:
+        """Return texts."""
         return self.column(key, pa.string(), str)
 
     def hashes(self, key: str) -> pa.Array:
+        """Return commit ids; anything else is null."""
         texts = self.texts(key)
         return self._unless(key, texts, pc.invert(pc.match_substring_regex(texts, SHA_PATTERN)), "malformed")
 
     def counters(self, key: str) -> pa.Array:
+        """Return counters; impossible ones are null."""
         numbers = self.column(key, pa.int64(), int, convert=_counter)
         outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, COUNTER_LIMIT))
         return self._unless(key, numbers, outside, "out_of_range")
 
     def access(self, key: str) -> pa.Array:
+        """Return how a repository is gated: `no`, `auto` or `manual`."""
         values = [row.get(key) for row in self.rows]
         if all(value is False for value in values):
             return pa.repeat(pa.scalar("no"), len(values))
         return self._one_by_one(key, values, pa.string(), _access)
 
     def times(self, key: str) -> pa.Array:
+        """Return times in UTC; those outside `TIME_RANGE` are null."""
         values = [row.get(key) for row in self.rows]
         if set(map(type, values)) <= {str, _NOTHING}:
             try:
@@ -311,12 +326,14 @@ class _Reader:
         return self._one_by_one(key, values, TIMESTAMP, _time)
 
     def tags(self) -> pa.Array:
+        """Return the lists of tags."""
         lists = self.column("tags", STRINGS, list, convert=_tag_list)
         if lists.flatten().null_count == 0:
             return lists
         return self._one_by_one("tags", [row.get("tags") for row in self.rows], STRINGS, _tag_list)
 
     def siblings(self) -> pa.Array:
+        """Return the lists of file names."""
         lists = [row.get("siblings") for row in self.rows]
         if set(map(type, lists)) <= {list, _NOTHING}:
             try:

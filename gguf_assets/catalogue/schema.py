@@ -177,7 +177,12 @@ MODELS = Dataset(
             nullable=False,
             allowed=PRESENCES,
         ),
-        Column("discovered_by", STRINGS, "Discovery routes that saw the model; `gguf` is the tag filter."),
+        Column(
+            "discovered_by",
+            STRINGS,
+            "Who saw the model: `gguf` (the tag filter), on full syncs also `search`, `publishers`, `apps`; "
+            "`name`: it was asked for by its name.",
+        ),
         Column("first_seen", pa.date32(), "First day the catalogue had the model."),
         Column("last_changed", pa.date32(), "Last day its `sha` changed; the first day seen if never."),
         Column("observed_at", TIMESTAMP, "The Hub's clock at the first page of the walk that saw the row."),

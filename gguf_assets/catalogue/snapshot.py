@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gguf_assets.catalogue.details import Details
+from gguf_assets.catalogue.extras import ExtraCursor, Extras
 from gguf_assets.catalogue.merge import DayContext, Merger, Names, SnapshotFigures
 from gguf_assets.catalogue.ordering import BaselineCursor, OrderedWalk, OutOfOrder
 from gguf_assets.catalogue.parse import ListedPage
@@ -54,11 +55,13 @@ class _Foreknowledge:
         whole: the walk is out of order.
         displaced: repositories that lie at different places in walk and baseline.
         taken_over: baseline models whose names come up later in the walk, for another repository.
+        listed_elsewhere: extras that the walk lists after all, at another place of the order.
     """
 
     whole: bool = False
     displaced: frozenset[str] = frozenset()
     taken_over: frozenset[str] = frozenset()
+    listed_elsewhere: frozenset[str] = frozenset()
 
 
 class _StartOverError(Exception):
@@ -75,6 +78,7 @@ def build_snapshot(
     baseline: Baseline | None,
     context: DayContext,
     open_sink: Callable[[], AbstractContextManager[SnapshotSink]],
+    extras: Extras | None = None,
 ) -> SnapshotFigures:
     """Merge a captured walk onto the baseline and write `models` and `files`, chunk by chunk.
 
@@ -87,17 +91,20 @@ def build_snapshot(
         pages: gives the parsed pages of the walk; may be called again.
         details: facts of the capture's detail answers.
         baseline: the last published day before this one, None on the first day.
-        context: day, baseline day and time of observation.
+        context: day, baseline day, time of observation, and who is proven to be gone.
         open_sink: opens a fresh sink.
+        extras: models that the walk may lack and that are there all the same; None for none.
 
     Returns:
         Counts and findings.
     """
-    known = _Foreknowledge()
+    # A walk over a window is in the order of modification, and short.
+    known = _Foreknowledge(whole=not context.walked_all)
     while True:
+        cursor = ExtraCursor(extras or Extras(), known.listed_elsewhere)
         try:
             with open_sink() as sink:
-                return _merge_walk(pages(), details, baseline, context, sink, known)
+                return _merge_walk(pages(), details, baseline, context, cursor, sink, known)
         except OutOfOrder:
             known = replace(known, whole=True)
         except _StartOverError as again:
@@ -109,6 +116,7 @@ def _merge_walk(
     details: Details,
     baseline: Baseline | None,
     context: DayContext,
+    extras: ExtraCursor,
     sink: SnapshotSink,
     known: _Foreknowledge,
 ) -> SnapshotFigures:
@@ -124,7 +132,8 @@ def _merge_walk(
     merger = Merger(details, context, figures, names)
     absent: list[str] = []
     new: set[str] = set()
-    for listed, place in walk.chunks():
+    for walked, place in walk.chunks():
+        listed = extras.join(walked, place)
         old, old_files = cursor.take_through(place) if cursor is not None else (None, None)
         if in_hand is not None:
             old, old_files = _with_in_hand(listed, old, old_files, in_hand)
@@ -134,6 +143,9 @@ def _merge_walk(
         if baseline is not None:
             absent += [] if old is None else _beyond(old, listed)
             new.update(listed["hub_id"].to_pylist() if old is None else _beyond(listed, old))
+    doubled = walk.seen(extras.used)
+    if doubled:
+        raise _StartOverError(replace(known, listed_elsewhere=known.listed_elsewhere | doubled))
     moved = new.intersection(absent)
     if moved:
         raise _StartOverError(replace(known, displaced=known.displaced | moved))

@@ -6,28 +6,12 @@ goes back to an earlier commit is asked again: the baseline holds details of no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from gguf_assets.catalogue.parse import LISTED, ListedPage
 
 TARGETS = pa.schema([("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string())])
 KNOWN = ("hub_id", "sha", "details_sha", "gguf_files")
 """Columns of the baseline's `models` that say what is known already."""
-
-
-def listed_heads(pages: Iterable[ListedPage]) -> pa.Table:
-    """Return hub_id, model_id, sha and downloads of every listed model, each once."""
-    names = ["hub_id", "model_id", "sha", "downloads"]
-    parts = [LISTED.empty_table().select(names), *(page.models.select(names) for page in pages)]
-    heads = pa.concat_tables(parts).combine_chunks()
-    _, first = np.unique(
-        np.asarray(heads["hub_id"].combine_chunks().dictionary_encode().indices), return_index=True
-    )
-    return heads if len(first) == heads.num_rows else heads.take(pa.array(np.sort(first)))
 
 
 def detail_targets(heads: pa.Table, known: pa.Table | None) -> pa.Table:

@@ -7,6 +7,7 @@ and counts them. What does not belong here: what the answers mean (`walk`, `deta
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 import threading
@@ -107,9 +108,11 @@ class HubClient:
         limiter_file: file through which the processes of this machine share the rates; None for this
             process alone.
         allowed_domains: domains that may be contacted, sub-domains included; empty for any.
+        time_limit_seconds: how long after its opening it still sends requests; None for ever.
         sleep: waits for so many seconds.
         random: a number from 0 to below 1.
         clock: seconds since the epoch, for the rates.
+        monotonic: seconds of a clock that nobody sets, for the time limit.
 
     Raises:
         PermanentError: endpoint, token or limiter file are unusable.
@@ -123,9 +126,11 @@ class HubClient:
         limits: RequestLimits,
         limiter_file: Path | None = None,
         allowed_domains: Sequence[str] = (),
+        time_limit_seconds: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if token is not None and _TOKEN.fullmatch(token) is None:
             raise PermanentError(
@@ -142,9 +147,17 @@ class HubClient:
         self._sleep = sleep
         self._random = random
         self._clock = clock
+        self._monotonic = monotonic
+        self._time_limit = math.inf if time_limit_seconds is None else time_limit_seconds
+        self._opened_at = 0.0
         self._headers: dict[str, str] = {}
         self._limiter: RateLimiter | None = None
         self._sent: Callable[[], tuple[int, int]] = lambda: (0, 0)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it asks without a token."""
+        return self._token is None
 
     @property
     def requests(self) -> int:
@@ -172,6 +185,7 @@ class HubClient:
         try:
             limiter = RateLimiter(self._limits, file=self._limiter_file, sleep=self._sleep, clock=self._clock)
             self._limiter = limiter
+            self._opened_at = self._monotonic()
             traffic = Traffic()
             self._sent = lambda: (traffic.requests, traffic.rate_limit_hits)
             # It may have been imported before this package set the variable.
@@ -231,7 +245,7 @@ class HubClient:
         Raises:
             TransientError: the tries are used up.
             PermanentError: no other try could help: token refused, not permitted, another origin, any
-                other client error.
+                other client error, or the time limit is over.
         """
         if not path_and_query.startswith("/"):
             raise ValueError(f"not a path: {path_and_query[:120]!r}")
@@ -239,6 +253,7 @@ class HubClient:
         before = self.requests
         tries = self._limits.max_retries + 1
         for number in range(1, tries + 1):
+            self._refuse_after_time_limit()
             try:
                 return self._try(path_and_query, allow_status, check, before)
             except FailedTryError as failure:
@@ -282,6 +297,14 @@ class HubClient:
             TransientError, PermanentError: as `get`.
         """
         return self.get("/api/models?limit=1").date
+
+    def _refuse_after_time_limit(self) -> None:
+        if self._monotonic() - self._opened_at > self._time_limit:
+            raise PermanentError(
+                f"Stopped after {self._time_limit / 3600:g} h, the longest that a sync may take",
+                category=ErrorCategory.TIMEOUT,
+                remedy="The same command goes on where it stopped; more time: WORKFLOW_TIMEOUT_HOURS.",
+            )
 
     def _opened(self) -> RateLimiter:
         if self._limiter is None:

@@ -5,6 +5,8 @@ What belongs here: what all paged lists have in common. What does not: the walk 
 
 from __future__ import annotations
 
+from typing import Any
+
 from gguf_assets.hub.client import HubAnswer, expect_json
 from gguf_assets.hub.errors import FailedTryError
 from gguf_assets.hub.origin import path_on
@@ -18,13 +20,15 @@ class PageCheck:
         followed: paths already asked for; a link back to one of them would go round for ever.
 
     Attributes:
-        rows: rows of the page.
+        items: what the page lists.
+        rows: how many that are.
         next_link: path and query of the page after it; None on the last one.
     """
 
     def __init__(self, endpoint: str, followed: set[str]) -> None:
         self._endpoint = endpoint
         self._followed = followed
+        self.items: list[Any] = []
         self.rows = 0
         self.next_link: str | None = None
 
@@ -41,5 +45,5 @@ class PageCheck:
             raise FailedTryError(f"answered with a JSON {type(rows).__name__} instead of a list")
         if next_link in self._followed:
             raise FailedTryError("linked back to a page that was already read")
-        self.rows = len(rows)
+        self.items, self.rows = rows, len(rows)
         self.next_link = next_link

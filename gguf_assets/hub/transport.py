@@ -129,12 +129,14 @@ def wire_for(endpoint: str) -> httpx2.HTTPTransport:
     origin = origin_of(endpoint)
     assert origin is not None
     scheme, host, _ = origin
+    # Plain http knows no certificates, no other origin is contacted, and loading them outlasts a page.
+    verify = scheme == "https"
     if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return httpx2.HTTPTransport()
+        return httpx2.HTTPTransport(verify=verify)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     if proxy is None:
-        return httpx2.HTTPTransport()
+        return httpx2.HTTPTransport(verify=verify)
     try:
         return httpx2.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
     except (ValueError, ImportError, httpx2.InvalidURL):

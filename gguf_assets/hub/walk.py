@@ -7,7 +7,7 @@ trusted. What does not: where pages are kept (a `PageSink`) and what their rows 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -36,6 +36,8 @@ FULL_FIELDS = (*CENSUS_FIELDS, "siblings")
 """`expand` values of a full walk: the census and all file names."""
 
 PAGE_SIZE = 1000
+BY_CREATION, BY_MODIFICATION = "createdAt", "lastModified"
+"""Sort keys of the listing, both descending."""
 
 
 class PageSink(Protocol):
@@ -63,9 +65,14 @@ class PageSink(Protocol):
         """
 
 
-def first_page_path(fields: Sequence[str]) -> str:
-    """Return path and query of the first page: all GGUF models, newest first (an immutable sort key)."""
-    query = [("filter", "gguf"), ("sort", "createdAt"), ("limit", str(PAGE_SIZE))]
+def first_page_path(fields: Sequence[str], *, sort: str = BY_CREATION) -> str:
+    """Return path and query of the first page: all GGUF models, those with the latest dates first.
+
+    Args:
+        fields: `expand` values.
+        sort: `BY_CREATION`, an immutable key, for a walk over all; `BY_MODIFICATION` for one over a window.
+    """
+    query = [("filter", "gguf"), ("sort", sort), ("limit", str(PAGE_SIZE))]
     return "/api/models?" + urlencode([*query, *(("expand", field) for field in fields)])
 
 
@@ -74,6 +81,7 @@ def walk(
     sink: PageSink,
     *,
     fields: Sequence[str],
+    until: datetime | None = None,
     first_page: HubAnswer | None = None,
     on_page: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -86,7 +94,8 @@ def walk(
         client: the Hub.
         sink: where pages go and where the walk stands.
         fields: `expand` values, `FULL_FIELDS` or `CENSUS_FIELDS`.
-        first_page: the answer to `first_page_path(fields)` if it was already asked for.
+        until: walk by modification, and only to the page that reaches back to this time; None for all models.
+        first_page: the answer to the first page's path if it was already asked for.
         on_page: called after every stored page with the pages stored so far and the rows of this one.
 
     Raises:
@@ -97,14 +106,14 @@ def walk(
     if path is None:
         if sink.pages_stored > 0:
             return
-        path = first_page_path(fields)
+        path = first_page_path(fields, sort=BY_CREATION if until is None else BY_MODIFICATION)
     else:
         first_page = None
     followed: set[str] = set()
     requests = 0
     while path is not None:
         followed.add(path)
-        page = _ListingCheck(client.endpoint, followed, first=sink.pages_stored == 0)
+        page = _ListingCheck(client.endpoint, followed, first=sink.pages_stored == 0, until=until)
         if first_page is not None:
             answer, first_page = _checked(client, path, first_page, page), None
         else:
@@ -133,9 +142,12 @@ class _ListingCheck(PageCheck):
     An empty last page is asked for once more: a Hub whose pages come out even ends so, a faulty one may.
     """
 
-    def __init__(self, endpoint: str, followed: set[str], *, first: bool) -> None:
+    def __init__(
+        self, endpoint: str, followed: set[str], *, first: bool, until: datetime | None = None
+    ) -> None:
         super().__init__(endpoint, followed)
         self._first = first
+        self._until = until
         self._asked_again = False
 
     def __call__(self, answer: HubAnswer) -> None:
@@ -145,3 +157,19 @@ class _ListingCheck(PageCheck):
         if self.rows == 0 and self.next_link is None and not self._asked_again:
             self._asked_again = True
             raise FailedTryError("ended the listing with an empty page")
+        if self._until is not None and self._reaches(self._until):
+            self.next_link = None
+        self.items = []  # a page's objects are many, and nobody else looks at them
+
+    def _reaches(self, edge: datetime) -> bool:
+        """Whether the page's last readable date lies before a time: later pages are older still."""
+        for row in reversed(self.items):
+            modified = row.get("lastModified") if isinstance(row, dict) else None
+            if not isinstance(modified, str):
+                continue
+            try:
+                moment = datetime.fromisoformat(modified)
+            except ValueError:
+                continue
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) < edge
+        return False

@@ -11,9 +11,9 @@ from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailsSummary, DetailTarget
 from gguf_assets.orchestration.assets.capture import adopt_answers, ask, reporter
-from gguf_assets.orchestration.capturing import end_of_capture
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.store import Store
 

@@ -20,6 +20,9 @@ from gguf_assets.orchestration.jobs import build_jobs
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
 from gguf_assets.orchestration.progress import NoProgress
 from gguf_assets.orchestration.resources import HubResource, SettingsResource, StoreResource, layout_of
+from gguf_assets.orchestration.schedules import build_schedules
+from gguf_assets.orchestration.sensors import build_sensors
+from gguf_assets.orchestration.sync_plan import sync_plan_job
 from gguf_assets.settings.load import load_settings
 from gguf_assets.store.store import Store
 
@@ -30,7 +33,7 @@ def build_defs(
     syncing: date | None = None,
     resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """Return assets, checks, jobs and resources.
+    """Return assets, checks, jobs, schedules, sensors and resources.
 
     Args:
         environ: environment variables; those of the process when None.
@@ -41,7 +44,8 @@ def build_defs(
         Refused: settings, first day or executor are not valid.
     """
     environ = os.environ if environ is None else environ
-    store = Store(layout_of(load_settings(environ)))
+    loaded = load_settings(environ)
+    store = Store(layout_of(loaded))
     days = catalogue_days(first_day(environ, store.earliest_day(), syncing))
     capture = build_capture_assets(days)
     catalogue = build_catalogue_assets(days, capture)
@@ -57,7 +61,9 @@ def build_defs(
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
             assets=[hub, *capture, *catalogue, *quality, *build_publish_assets(days, [*catalogue, *quality])],
-            jobs=[*build_jobs(), details_backlog],
+            jobs=[*build_jobs(loaded), details_backlog, sync_plan_job],
+            schedules=build_schedules(loaded, days),
+            sensors=build_sensors(environ, loaded, days),
             resources={
                 "settings": settings,
                 "hub": HubResource(settings=settings),

@@ -1,27 +1,44 @@
-"""Beginning or going on with the capture of a day: where plan, Hub and store are introduced to each other.
+"""Which capture of a day a run works on: a stored one, one to go on with, or a new one.
 
-Here: which capture a run works on, and the rule that the Hub's clock decides the day. Not here: the walk
-itself (`hub/walk`), the choice of the mode (`catalogue/sync_plan`), the assets (`assets/capture`).
+Here: that choice, and the rule that the Hub's clock decides the day. Not here: the choice of the mode
+(`catalogue/sync_plan`), the walk (`walking`), what completes it (`completing`), the assets
+(`assets/capture`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 from gguf_assets import __version__
-from gguf_assets.catalogue.sync_plan import SyncMode, SyncPast, SyncRules, plan_sync
+from gguf_assets.catalogue.sync_plan import (
+    DETERMINING,
+    Reason,
+    SyncMode,
+    SyncPlan,
+    SyncRules,
+    WalkKind,
+    plan_sync,
+)
 from gguf_assets.errors import ErrorCategory as Category
 from gguf_assets.errors import GgufAssetsError, PermanentError, Refused
-from gguf_assets.hub.client import HubAnswer, HubClient
-from gguf_assets.hub.walk import CENSUS_FIELDS, FULL_FIELDS, first_page_path, walk
+from gguf_assets.hub.client import HubClient
+from gguf_assets.orchestration.completing import Listing, complete_listing, turned_full_if_changed
 from gguf_assets.orchestration.derivation import derivation_settings
 from gguf_assets.orchestration.partitions import OTHER_DAYS, what_can_be_rebuilt
+from gguf_assets.orchestration.planning import sync_past, sync_rules
+from gguf_assets.orchestration.walking import (
+    Sync,
+    capture_plan,
+    end_of_capture,
+    first_path,
+    walk_new,
+    walk_on,
+)
 from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.capture import Capture
 from gguf_assets.store.capture_manifest import CapturePlan
-from gguf_assets.store.captures import Capture
 from gguf_assets.store.store import Store
 
 
@@ -33,6 +50,8 @@ class CaptureRequest:
         mode: the mode asked for at the start; `auto` leaves it to the settings.
         refetch: walk again although the day has a complete capture.
         detail_limit: most detail requests; None for all.
+        force: full, whatever mode and history say.
+        hub_now: the Hub's clock, where it was asked for just before; None where it was not.
         limit_given: whether that was asked for, and not just the setting; it then also holds for a capture
             that was begun with another.
     """
@@ -40,6 +59,8 @@ class CaptureRequest:
     mode: SyncMode
     refetch: bool
     detail_limit: int | None
+    force: bool = False
+    hub_now: datetime | None = None
     limit_given: bool = False
 
 
@@ -47,8 +68,8 @@ def needs_walk(store: Store, day: date, request: CaptureRequest, loaded: LoadedS
     """Return whether the day's complete capture, if any, has to be replaced by a new walk.
 
     A complete capture is used until it is published or judged unfit to be; an unpublished day is then walked
-    again, a published one only by full, force or refetch. Full and force walk only while the Hub shows the
-    day: of a past one they derive what is stored.
+    again, a published one only by full, force or refetch, or after a later sync of it that failed. None but
+    refetch walks for a day that the Hub has left: of a past one what is stored is derived.
     """
     complete = store.captures.latest_complete(day)
     if complete is None or request.refetch:
@@ -56,8 +77,17 @@ def needs_walk(store: Store, day: date, request: CaptureRequest, loaded: LoadedS
     published = store.published.manifest(day)
     used = published is not None and published.capture.run == complete.run
     rules = sync_rules(loaded)
-    again = published is None or rules.force_full_sync or SyncMode.FULL in (request.mode, rules.mode)
+    full = request.force or rules.force_full_sync or SyncMode.FULL in (request.mode, rules.mode)
+    again = published is None or full or _failed_since(store, complete)
     return again and (used or _refused(store, complete, loaded)) and not is_past(store, day)
+
+
+def _failed_since(store: Store, complete: Capture) -> bool:
+    """Return whether the last sync was another look at the day, and failed: what is stored is no repair."""
+    last = next(reversed(store.history.syncs()), None)
+    if last is None or last.state != "failed" or last.day not in (None, complete.day):
+        return False
+    return last.capture_run != complete.run
 
 
 def _refused(store: Store, capture: Capture, loaded: LoadedSettings) -> bool:
@@ -107,152 +137,143 @@ def refuse_dry_run(loaded: LoadedSettings) -> None:
     """
     if loaded.settings.dry_run:
         raise Refused(
-            f"dry_run is on ({loaded.origins['dry_run']}), and this version has no dry run: nothing was done",
+            f"dry_run is on ({loaded.origins['dry_run']}): nothing is synced in earnest",
             category=Category.CONFIGURATION,
-            remedy="Unset DRY_RUN, or set dry_run: false, to sync.",
+            remedy="See what a sync would do: launch the job sync_plan, or gguf-assets sync. To sync, unset "
+            "DRY_RUN, or set dry_run: false.",
         )
 
 
-def obtain_capture(
-    store: Store,
-    hub: HubClient,
-    loaded: LoadedSettings,
-    day: date,
-    request: CaptureRequest,
-    *,
-    note_start: Callable[[Capture | None, datetime | None], None],
-    on_page: Callable[[int, int], None],
-) -> Capture:
-    """Return a capture of the day whose listing is complete: a stored one, or walked now.
+def obtain_capture(sync: Sync, day: date, request: CaptureRequest) -> Listing:
+    """Return the day's complete listing: a stored one, or walked now.
 
     Args:
-        store: where captures lie.
-        hub: the Hub; not asked when a stored capture serves.
-        loaded: the settings.
+        sync: the run; the Hub is not asked when a stored capture serves.
         day: the partition.
         request: what the run asks for.
-        note_start: called once when it is clear that this is a sync and no refusal, with the capture and the
-            Hub's clock; with None when the Hub was out of reach before a capture could be begun.
-        on_page: called after every stored page.
 
     Raises:
         Refused: the day is not the Hub's present day.
         TransientError, PermanentError: the Hub, the disk.
     """
-    refuse_dry_run(loaded)
-    if not needs_walk(store, day, request, loaded):
-        capture = store.captures.latest_complete(day)
-        if capture is not None:
-            note_start(capture, capture.last_hub_date)
-            return capture
-    unfinished = _unfinished(store, hub, day, request)
-    end = end_of_capture(day, loaded)
-    if unfinished is not None:
-        if not unfinished.listing_complete:
-            refuse_past(store, day, end)
-        note_start(unfinished, unfinished.last_hub_date)
-        if request.limit_given:
-            unfinished.limit_details(request.detail_limit)
-        if not unfinished.listing_complete:
-            _walk(hub, unfinished, end, None, on_page)
-        return unfinished
-    refuse_past(store, day)
-    plan = _plan(store, hub, day, request, sync_rules(loaded))
+    store = sync.store
+    refuse_dry_run(sync.loaded)
+    if not needs_walk(store, day, request, sync.loaded):
+        stored = store.captures.latest_complete(day)
+        if stored is not None:
+            sync.log(f"Nothing is fetched: {day} has a complete capture, run {stored.run:02d}")
+            if not is_past(store, day):  # a past day is derived again, which is no look at the Hub
+                sync.note_start(stored, stored.last_hub_date)
+            return Listing.of(stored)
+    capture = unfinished_capture(store, sync.hub, day, request, sync_rules(sync.loaded))
+    if capture is None:
+        capture = _begin(sync, day, request)
+    else:
+        _go_on(sync, capture, request)
+    listing = turned_full_if_changed(sync, capture)
+    complete_listing(sync, listing)
+    return listing
+
+
+def _begin(sync: Sync, day: date, request: CaptureRequest) -> Capture:
+    """Decide the mode, begin a capture and walk it."""
+    refuse_past(sync.store, day)
+    rules, past = sync_rules(sync.loaded), sync_past(sync.store, day, running=sync.run_id)
+
+    def plan_at(now: datetime) -> SyncPlan:
+        plan = plan_sync(past, rules, now, request.mode, force=request.force)
+        return suited_to_day(sync.store, day, plan)
+
+    def captured(plan: SyncPlan) -> CapturePlan:
+        return capture_plan(plan, sync.hub.endpoint, rules, request.detail_limit)
+
     try:
-        first = hub.get(first_page_path(plan.fields))
+        foreseen = foreseen_plan(day, plan_at)
+        if foreseen is None:
+            now = request.hub_now or sync.hub.now()
+            refuse_other_day(sync.store, day, now)
+            foreseen = plan_at(now)
+        first = sync.hub.get(first_path(captured(foreseen)))
+    except Refused:
+        raise
     except GgufAssetsError:
-        note_start(None, None)
+        sync.note_start(None, None)
         raise
-    if first.date.date() != day:
-        raise _past(store, day, first.date) if first.date.date() > day else _not_yet(day, first.date)
-    try:
-        capture = store.captures.begin(day, plan)
-    except PermanentError:
-        note_start(None, first.date)
-        raise
-    note_start(capture, first.date)
-    _walk(hub, capture, end, first, on_page)
-    return capture
+    refuse_other_day(sync.store, day, first.date)
+    plan = plan_at(first.date) if foreseen.mode is SyncMode.INCREMENTAL else foreseen
+    for line in plan.log_lines():
+        sync.log(line)
+    return walk_new(sync, day, captured(plan), first)
 
 
-def end_of_capture(day: date, loaded: LoadedSettings) -> datetime:
-    """Return until when a capture begun on a day may go on, and the day be published again."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
-    return midnight + timedelta(hours=loaded.settings.sync_behavior.late_capture_hours)
+def suited_to_day(store: Store, day: date, plan: SyncPlan) -> SyncPlan:
+    """Return a plan that does not undo what is published of the day.
+
+    A walk over a window builds on the day before and knows nothing of removals, so a day that a walk over all
+    models has made is walked again over all models.
+    """
+    published = store.published.manifest(day)
+    if plan.kind is not WalkKind.WINDOW or published is None or published.capture.kind == WalkKind.WINDOW:
+        return plan
+    note = f"All models are walked: {day} is published from a walk over all models, which a window would undo"
+    return replace(plan, kind=WalkKind.CENSUS, notes=(*plan.notes, note))
 
 
-def sync_rules(loaded: LoadedSettings) -> SyncRules:
-    """Return what the settings say about the choice of the mode."""
-    behavior = loaded.settings.sync_behavior
-    return SyncRules(mode=SyncMode(behavior.mode), force_full_sync=behavior.force_full_sync)
+def foreseen_plan(day: date, plan_at: Callable[[datetime], SyncPlan]) -> SyncPlan | None:
+    """Return a plan of the day as far as its first page depends on it; None where the hour decides.
+
+    Only then the Hub's clock has to be asked for: the first page tells it anyway.
+    """
+    midnight = datetime.combine(day, datetime.min.time(), UTC)
+    early, late = plan_at(midnight), plan_at(midnight + timedelta(days=1))
+    return early if early.kind is late.kind else None
 
 
-def _plan(store: Store, hub: HubClient, day: date, request: CaptureRequest, rules: SyncRules) -> CapturePlan:
-    baseline = store.published.latest_before(day)
-    past = SyncPast(baseline_day=None if baseline is None else baseline.day)
-    decision = plan_sync(past, rules, request.mode)
-    full = decision.mode is SyncMode.FULL
-    return CapturePlan(
-        endpoint=hub.endpoint,
-        kind="full" if full else "census",
-        mode=decision.mode.value,
-        reason=decision.reason,
-        reason_text=decision.reason_text,
-        fields=FULL_FIELDS if full else CENSUS_FIELDS,
-        detail_limit=request.detail_limit,
+def _go_on(sync: Sync, capture: Capture, request: CaptureRequest) -> None:
+    """Go on with a capture that an earlier run left unfinished, under the plan it was begun with."""
+    if not capture.listing_complete:
+        refuse_past(sync.store, capture.day, end_of_capture(capture.day, sync.loaded))
+    sync.log(f"{DETERMINING}…")
+    sync.log(
+        f"{capture.plan.reason_text}; going on with capture run {capture.run:02d}, which an earlier run left "
+        f"after {capture.pages_stored} pages"
     )
+    sync.note_start(capture, capture.last_hub_date)
+    if request.limit_given:
+        capture.limit_details(request.detail_limit)
+    if not capture.listing_complete:
+        walk_on(sync, capture)
 
 
-def _unfinished(store: Store, hub: HubClient, day: date, request: CaptureRequest) -> Capture | None:
+def unfinished_capture(
+    store: Store, hub: HubClient, day: date, request: CaptureRequest, rules: SyncRules
+) -> Capture | None:
     """Return the day's last capture if it was interrupted and this run may go on with it.
 
-    Another Hub's links lead nowhere here, and an explicitly other mode needs other pages.
+    Going on is the same sync, so it keeps its plan. Another Hub's links lead nowhere here, and an explicitly
+    other mode needs other pages.
     """
     capture = store.captures.latest(day)
     if capture is None or capture.complete or request.refetch:
         return None
     if capture.plan.endpoint != hub.endpoint or not capture.pages_stored:
         return None
-    if request.mode is not SyncMode.AUTO and request.mode.value != capture.plan.mode:
-        return capture if capture.plan.reason == "first_run" else None
+    asked = rules.mode if request.mode is SyncMode.AUTO else request.mode
+    if request.force or rules.force_full_sync:
+        asked = SyncMode.FULL
+    if asked is not SyncMode.AUTO and asked.value != capture.plan.mode:
+        return capture if capture.plan.reason in (Reason.FIRST_RUN, Reason.SIGNIFICANT_CHANGE) else None
     return capture
 
 
-class _InTime:
-    """Hands pages on to the capture as long as the Hub's clock allows them to belong to the day."""
+def refuse_other_day(store: Store, day: date, now: datetime) -> None:
+    """Refuse to walk for a day that is not the Hub's present one.
 
-    def __init__(self, capture: Capture, end: datetime) -> None:
-        self._capture = capture
-        self._end = end
-
-    @property
-    def next_link(self) -> str | None:
-        return self._capture.next_link
-
-    @property
-    def pages_stored(self) -> int:
-        return self._capture.pages_stored
-
-    def store_page(self, content: bytes, *, date: datetime, **rest: Any) -> None:
-        if date >= self._end:
-            raise PermanentError(
-                f"The capture of {self._capture.day} was not finished in time: the Hub's clock says "
-                f"{date:%Y-%m-%d %H:%M} UTC, and pages for it are taken until {self._end:%Y-%m-%d %H:%M}",
-                category=Category.DATA,
-                remedy="Sync the present day: gguf-assets sync",
-            )
-        self._capture.store_page(content, date=date, **rest)
-
-
-def _walk(
-    hub: HubClient,
-    capture: Capture,
-    end: datetime,
-    first: HubAnswer | None,
-    on_page: Callable[[int, int], None],
-) -> None:
-    walk(hub, _InTime(capture, end), fields=capture.plan.fields, first_page=first, on_page=on_page)
-    capture.finish_listing()
+    Raises:
+        Refused: the Hub's clock says another day.
+    """
+    if now.date() != day:
+        raise _past(store, day, now) if now.date() > day else _not_yet(day, now)
 
 
 def _past(store: Store, day: date, now: datetime) -> Refused:

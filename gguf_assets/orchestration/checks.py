@@ -10,15 +10,18 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from gguf_assets.hub.routes import ROUTES
 from gguf_assets.quality.completeness import Completeness, Gate
 from gguf_assets.quality.rules import RULES, ValidationResult
+from gguf_assets.store.capture_manifest import RouteEntry
 
 ASSET = "validation_report"
-COMPLETENESS, RULES_KEPT, DETAILS, WARNINGS = (
+COMPLETENESS, RULES_KEPT, DETAILS, WARNINGS, ROUTES_AGREE = (
     "completeness",
     "rules_for_publishing",
     "file_detail_coverage",
     "warnings",
+    "discovery_routes",
 )
 
 SPECS = [
@@ -38,6 +41,11 @@ SPECS = [
         DETAILS, asset=ASSET, description="Share of models whose file details are known at their sha."
     ),
     dg.AssetCheckSpec(WARNINGS, asset=ASSET, description="Rules of lower severity."),
+    dg.AssetCheckSpec(
+        ROUTES_AGREE,
+        asset=ASSET,
+        description="No discovery route saw a GGUF model that the listing lacks, and none broke off.",
+    ),
 ]
 
 
@@ -90,6 +98,45 @@ def warnings_result(counts: Mapping[str, int]) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=", ".join(f"{name}: {count:,}" for name, count in found.items()) or "nothing found",
         metadata=dict(counts),
+    )
+
+
+def routes_result(
+    routes: Mapping[str, RouteEntry],
+    seen_by: Mapping[str, int],
+    only_elsewhere: int,
+    *,
+    mode: str,
+    enabled: bool,
+) -> dg.AssetCheckResult:
+    """Return whether the discovery routes agree.
+
+    Args:
+        routes: what each further route brought.
+        seen_by: models that each route saw.
+        only_elsewhere: models that a further route saw and the listing lacks.
+        mode: mode of the sync; only full ones walk further routes.
+        enabled: whether they are switched on.
+    """
+    if not enabled:
+        return _skipped(ROUTES_AGREE, "sync_behavior.enable_multi_strategy_discovery is off")
+    broken = {name: entry.error for name, entry in routes.items() if entry.error is not None}
+    said = [f"{name}: {seen_by.get(name, 0):,}" for name in routes]
+    text = "models seen by " + ", ".join(said) if said else f"not walked: the sync was {mode}"
+    if only_elsewhere:
+        text += f"; {only_elsewhere:,} of them the listing lacks"
+    if broken:
+        text += "; broken off: " + ", ".join(f"{name} ({error})" for name, error in broken.items())
+    return dg.AssetCheckResult(
+        check_name=ROUTES_AGREE,
+        passed=not broken and not only_elsewhere,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=text,
+        metadata={
+            "only_elsewhere": only_elsewhere,
+            "broken_off": len(broken),
+            **{f"seen_by_{name}": seen_by.get(name, 0) for name in ROUTES},
+        },
     )
 
 

@@ -31,6 +31,10 @@ class SyncConfig(dg.Config):
         description="auto: the settings decide · full: all fields, everything processed again · "
         "incremental: a light census, details of what changed",
     )
+    force: bool = Field(
+        default=False,
+        description="Full, whatever mode and history say; stronger than every other option and setting.",
+    )
     refetch: bool = Field(
         default=False, description="Walk the Hub again although the day has a complete capture."
     )

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
+
+from gguf_assets.catalogue.absence import Absences, judge_absences
+from gguf_assets.catalogue.extras import Extras, gather_extras
+from gguf_assets.catalogue.parse import parse_listing_page
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.settings.load import LoadedSettings
-from gguf_assets.store.captures import Capture
+from gguf_assets.store.capture import Capture
+from gguf_assets.store.datasets import read_table
 from gguf_assets.store.manifests import BaselineRef, CaptureRef, PublishedManifest
 from gguf_assets.store.store import Store
 
@@ -95,6 +101,39 @@ def capture_of_run(store: Store, day: date, run_id: str) -> Capture:
             "gguf-assets sync",
         )
     return capture
+
+
+def absences_of(capture: Capture) -> Absences:
+    """Return what the capture's answers about absent models prove."""
+    entry = capture.absence
+    if entry is None:
+        return Absences()
+    return judge_absences(capture.iter_absences(), trusted=entry.trusted, anonymous=entry.anonymous)
+
+
+def extras_of(store: Store, source: Source, absences: Absences) -> Extras:
+    """Return what is there besides the walk: seen by the capture's other routes, or found by name."""
+    capture = source.capture
+    routes = {
+        route: [parse_listing_page(name, content) for name, content in capture.iter_route_pages(route)]
+        for route in capture.routes
+    }
+    baseline = source.baseline
+
+    def created() -> pa.Table:
+        assert baseline is not None
+        return store.published_tables(baseline.day).model_columns(["hub_id", "created_at"])
+
+    return gather_extras(routes, absences.there, None if baseline is None else created)
+
+
+def first_seen_of(store: Store, source: Source) -> dict[str, date]:
+    """Return when the models that are gone up to the baseline were first seen, by identity."""
+    if source.baseline is None:
+        return {}
+    tombstones = read_table(store.published.file("tombstones", source.baseline.day), ["hub_id", "first_seen"])
+    rows = zip(*(tombstones[name].to_pylist() for name in ("hub_id", "first_seen")), strict=True)
+    return {hub_id: day for hub_id, day in rows if day is not None}
 
 
 def derivation_settings(loaded: LoadedSettings) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from gguf_assets.settings.load import load_settings
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.store import Store
 
+ENVIRONMENT = "SYNC_ENVIRONMENT"
 DATA, STATE, CONFIG = "GGUF_ASSETS_DATA_DIR", "GGUF_ASSETS_STATE_DIR", "GGUF_ASSETS_CONFIG_DIR"
 
 
@@ -38,7 +39,10 @@ def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[st
     say(f"Dagster UI: http://{host}:{port} (data in {layout.data}). Stop it with Ctrl-C.")
     command = [sys.executable, "-m", "dagster", "dev", "-m", "gguf_assets.definitions"]
     layout.config_dir.mkdir(parents=True, exist_ok=True)
+    # No schedule may begin to sync the real Hub into the demo's data by itself.
+    quiet = {ENVIRONMENT: "development"} if layout.data == demo else {}
     settings = {
+        **quiet,
         DATA: str(layout.data.absolute()),
         STATE: str(layout.state.absolute()),
         CONFIG: str(layout.config_dir.absolute()),

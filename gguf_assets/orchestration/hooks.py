@@ -9,7 +9,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from gguf_assets.errors import ErrorCategory
 from gguf_assets.masking import mask
 from gguf_assets.orchestration.failures import CATEGORY
-from gguf_assets.orchestration.reporting import record_failure, refusal
+from gguf_assets.orchestration.reporting import record_failure, refusal, seconds_since_start
 
 
 @dg.failure_hook(required_resource_keys={"store"})
@@ -25,4 +25,5 @@ def record_failed_sync(context: dg.HookContext) -> None:
         category = ErrorCategory.DATA.value
         message = refusal(context.resources.store, context.run_id) or message
     if category != ErrorCategory.REFUSED:
-        record_failure(context.resources.store, context.run_id, message, category)
+        seconds = seconds_since_start(context.instance, context.run_id)
+        record_failure(context.resources.store, context.run_id, message, category, seconds)

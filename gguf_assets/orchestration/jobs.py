@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from gguf_assets.orchestration.hooks import record_failed_sync
+from gguf_assets.settings.load import LoadedSettings
 
 CAPTURE = ("hub_listing", "hub_details")
 DERIVED = (
@@ -18,34 +18,55 @@ DERIVED = (
     "published_catalogue",
     "sync_report",
 )
+DAILY_SYNC, FULL_SYNC = "daily_sync", "full_sync"
+SYNCS = (DAILY_SYNC, FULL_SYNC)
+"""The jobs that capture a day."""
+
 WRITES = {"gguf/writes": "catalogue"}
 """Runs with this tag wait for one another in the run queue."""
 
+MAX_RUNTIME = "dagster/max_runtime"
+"""Seconds after which Dagster's run monitoring ends a run."""
 
-def build_jobs() -> list[Any]:
-    """Return `daily_sync`, `full_sync` and `rederive`."""
+FULL_CONFIG = {"ops": {"hub_listing": {"config": {"mode": "full"}}}}
+"""Run config of a sync that is asked to be full."""
+
+REFETCH_CONFIG = {"ops": {"hub_listing": {"config": {"refetch": True}}}}
+"""Run config of a sync that looks at the Hub although the day has a complete capture."""
+
+
+def time_limit(loaded: LoadedSettings) -> dict[str, str]:
+    """Return the tag that ends a run after `workflow_timeout_hours`."""
+    return {MAX_RUNTIME: str(loaded.settings.workflow_timeout_hours * 3600)}
+
+
+def build_jobs(loaded: LoadedSettings) -> list[Any]:
+    """Return `daily_sync`, `full_sync` and `rederive`.
+
+    Args:
+        loaded: the settings; `workflow_timeout_hours` bounds the runs.
+    """
     everything = dg.AssetSelection.assets(*CAPTURE, *DERIVED)
+    tags = {**WRITES, **time_limit(loaded)}
     return [
         dg.define_asset_job(
-            "daily_sync",
+            DAILY_SYNC,
             selection=everything,
             description="Capture, derive, judge and publish a day; the settings decide the mode.",
-            tags=WRITES,
-            hooks={record_failed_sync},
+            tags=tags,
         ),
         dg.define_asset_job(
-            "full_sync",
+            FULL_SYNC,
             selection=everything,
             description="The same with all fields, everything processed again.",
-            tags=WRITES,
-            hooks={record_failed_sync},
-            config={"ops": {"hub_listing": {"config": {"mode": "full"}}}},
+            tags=tags,
+            config=FULL_CONFIG,
         ),
         dg.define_asset_job(
             "rederive",
             selection=dg.AssetSelection.assets(*DERIVED),
             description="Everything after the capture again, from what is stored; no request is sent.",
-            tags=WRITES,
+            tags=tags,
             config={"ops": {"catalogue_tables": {"config": {"as_published": True}}}},
         ),
     ]

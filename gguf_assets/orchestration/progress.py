@@ -15,12 +15,18 @@ class Progress(Protocol):
     def step(self, name: str, done: int, total: int | None) -> None:
         """Take the present state of a step; `total` is None while nobody knows it."""
 
+    def note(self, text: str) -> None:
+        """Take a sentence about what was decided or found out."""
+
 
 class NoProgress:
     """Reports nothing."""
 
     def step(self, name: str, done: int, total: int | None) -> None:
         """Ignore the report."""
+
+    def note(self, text: str) -> None:
+        """Ignore the sentence."""
 
 
 class Reporter:
@@ -31,6 +37,10 @@ class Reporter:
         self._log = log
         self._seconds = seconds
         self._next = time.monotonic() + seconds
+
+    def say(self, text: str) -> None:
+        """Pass a sentence on to whoever watches; the log has it already."""
+        self._progress.note(text)
 
     def step(self, name: str, done: int, total: int | None) -> None:
         """Report the present state of a step."""

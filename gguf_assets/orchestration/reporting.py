@@ -5,6 +5,7 @@ Figures come from the manifests and from Dagster's record of the run; the wordin
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from typing import Any
 
@@ -12,9 +13,9 @@ import dagster as dg
 
 from gguf_assets.orchestration.runs import REQUESTS_BEFORE
 from gguf_assets.store.atomic import write_atomically
-from gguf_assets.store.captures import Capture
+from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import read_table
-from gguf_assets.store.history import SyncMetadata
+from gguf_assets.store.history import SyncMetadata, failure_metadata
 from gguf_assets.store.manifests import PublishedManifest
 from gguf_assets.store.store import Store
 
@@ -97,7 +98,7 @@ def sync_figures(
         "models": manifest.rows["models"],
         "files": manifest.rows["files"],
         **{kind: changes.get(kind, 0) for kind in ("added", "updated", "removed", "renamed")},
-        "unconfirmed": manifest.figures["unconfirmed"],
+        **{kind: manifest.figures.get(kind, 0) for kind in ("put_back", "unconfirmed")},
         "completeness": manifest.completeness,
         "issues": manifest.rows["issues"],
         **requests,
@@ -170,6 +171,7 @@ def day_text(
         blocking=judged["blocking"],
         grades=manifest.figures.get("grades", {}),
         published=True,
+        window_hours=capture.plan.window_hours,
     )
     return (
         day_report(facts, changes, movers, vocabulary, before),
@@ -189,18 +191,17 @@ def refusal(store: Store, run_id: str) -> str | None:
     return f"{day} was not published: {'; '.join(verdict.reasons)}"
 
 
-def record_failure(store: Store, run_id: str, message: str, category: str) -> None:
-    """Write to history and metadata that a begun sync has failed."""
+def record_failure(store: Store, run_id: str, message: str, category: str, seconds: float = 0.0) -> None:
+    """Write to history and metadata that a begun sync has failed after so many seconds."""
     began = next((sync for sync in store.history.syncs() if sync.sync_id == run_id), None)
     if began is None:
         return
     store.history.failed(run_id, message, category)
-    store.history.write_last_sync(
-        SyncMetadata(
-            last_sync_time=None if began.hub_time is None else began.hub_time.isoformat(),
-            sync_mode=began.mode,
-            sync_duration=0.0,
-            success=False,
-            error_message=message,
-        )
-    )
+    store.history.write_last_sync(failure_metadata(began, message, seconds))
+
+
+def seconds_since_start(instance: dg.DagsterInstance, run_id: str) -> float:
+    """Return for how long a run has been going; 0 where Dagster does not know."""
+    record = instance.get_run_record_by_id(run_id)
+    began = None if record is None else record.start_time
+    return 0.0 if began is None else round(max(0.0, time.time() - began), 1)

@@ -4,6 +4,7 @@ Settings are read anew for every run, so a changed file or variable needs no rel
 takes the writer's lock for the length of the run, completes what a dead process left and reaps dead runs.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.limits import RequestLimits
 from gguf_assets.orchestration.executors import run_process
 from gguf_assets.orchestration.failures import clear_failures
-from gguf_assets.orchestration.runs import PID, process_tags, reap_dead_runs
+from gguf_assets.orchestration.runs import PID, end_dead_syncs, process_tags, reap_dead_runs
 from gguf_assets.settings.limits import effective_limits
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.settings.token import require_token
@@ -25,6 +26,7 @@ from gguf_assets.store.lock import WriterLock
 from gguf_assets.store.publish import recover
 from gguf_assets.store.store import Store
 
+_logger = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 2.0
 """How long a step waits while it cannot be told who holds the lock."""
 
@@ -65,6 +67,7 @@ def open_hub(loaded: LoadedSettings) -> HubClient:
         limits=request_limits(loaded),
         limiter_file=layout_of(loaded).limits_dir / "requests.sqlite",
         allowed_domains=tuple(loaded.settings.security.allowed_domains),
+        time_limit_seconds=loaded.settings.workflow_timeout_hours * 3600.0,
     )
 
 
@@ -114,7 +117,11 @@ class StoreResource(dg.ConfigurableResource[Store]):
                     _mark(context.instance, run)
                     reap_dead_runs(context.instance)
                 recover(layout)
-                yield Store(layout)
+                store = Store(layout)
+                if context.instance is not None:
+                    for sentence in end_dead_syncs(context.instance, store.history):
+                        (context.log or _logger).warning(sentence)
+                yield store
             finally:
                 lock.release()
 

@@ -8,20 +8,48 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
+
+from gguf_assets.store.history import DIED, SyncHistory
 
 PID, HOST, BOOT = "gguf/pid", "gguf/host", "gguf/boot"
 REQUESTS_BEFORE = "gguf/requests_before"
 """Requests sent before the run, e.g. for the Hub's date; they count as requests of the sync."""
 
-_UNFINISHED = [
+TRIGGER = "gguf/trigger"
+"""What started a run, where Dagster has no tag of its own for it."""
+
+HUB_NOW = "gguf/hub_now"
+"""The Hub's clock, ISO 8601, as it was asked for just before the run began."""
+
+UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+
+def hub_now_of(tags: Mapping[str, str]) -> datetime | None:
+    """Return the Hub's clock that a run was started with; None where nobody asked."""
+    text = tags.get(HUB_NOW)
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def trigger_of(tags: Mapping[str, str]) -> str:
+    """Return what started a run: a schedule, a sensor, a backfill, the command line or a person in the UI."""
+    for tag, kind in (
+        ("dagster/schedule_name", "schedule"),
+        ("dagster/sensor_name", "sensor"),
+        ("dagster/backfill", "backfill"),
+    ):
+        if tag in tags:
+            return f"{kind} {tags[tag]}"
+    return tags.get(TRIGGER, "launch")
 
 
 def boot_id() -> str:
@@ -67,7 +95,7 @@ def is_dead(tags: dict[str, str]) -> bool:
 def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report every run whose process is gone as failed and free what it held; return their ids."""
     reaped = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         if is_dead(dict(run.tags)) and not _has_inherited_tags(instance, run):
             instance.report_run_failed(
                 run, f"The process of this run ({run.tags[PID].partition(':')[0]}) is gone: killed or crashed"
@@ -76,6 +104,20 @@ def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             reaped.append(run.run_id)
     return reaped
+
+
+def end_dead_syncs(instance: dg.DagsterInstance, history: SyncHistory) -> list[str]:
+    """Record as failed the syncs that died, however that was; return a sentence about each.
+
+    To be called by the holder of the writer's lock, after dead runs were reaped: what Dagster still shows as
+    unfinished is then alive.
+    """
+    alive = [run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))]
+    return [
+        f"The sync of {sync.day or 'an unknown day'} that began at {sync.hub_time or 'an unknown time'} "
+        f"{DIED}; it is recorded as failed"
+        for sync in history.end_dead(alive)
+    ]
 
 
 def _has_inherited_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -10,8 +10,8 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -29,6 +29,7 @@ from gguf_assets.orchestration.capturing import (
     refuse_past,
 )
 from gguf_assets.orchestration.config import detail_limit
+from gguf_assets.orchestration.dry_run import is_concluded
 from gguf_assets.orchestration.executors import chosen_executor
 from gguf_assets.orchestration.failures import CATEGORY, REMEDY
 from gguf_assets.orchestration.instance import instance_errors, open_instance
@@ -36,8 +37,16 @@ from gguf_assets.orchestration.partitions import first_day, refuse_outside
 from gguf_assets.orchestration.progress import Progress
 from gguf_assets.orchestration.reporting import record_failure
 from gguf_assets.orchestration.resources import layout_of, open_hub
-from gguf_assets.orchestration.runs import REQUESTS_BEFORE, process_tags, reap_dead_runs
+from gguf_assets.orchestration.runs import (
+    HUB_NOW,
+    REQUESTS_BEFORE,
+    TRIGGER,
+    end_dead_syncs,
+    process_tags,
+    reap_dead_runs,
+)
 from gguf_assets.settings.load import LoadedSettings, load_settings
+from gguf_assets.store.history import INTERRUPTED
 from gguf_assets.store.lock import WriterLock
 from gguf_assets.store.manifests import PublishedManifest
 from gguf_assets.store.publish import recover
@@ -82,12 +91,21 @@ class SyncOutcome:
 
 @dataclass(frozen=True)
 class Workplace:
-    """What every command that writes stands on; made by `writing`."""
+    """What every command that writes stands on; made by `writing`.
+
+    Attributes:
+        loaded: the settings.
+        store: the store, held for writing.
+        instance: the Dagster instance.
+        reaped: runs of dead processes that were reported as failed.
+        found_dead: a sentence about every sync that died, now recorded as failed.
+    """
 
     loaded: LoadedSettings
     store: Store
     instance: dg.DagsterInstance
     reaped: list[str]
+    found_dead: list[str]
 
 
 @contextmanager
@@ -105,7 +123,8 @@ def writing(environ: Mapping[str, str], command: str) -> Iterator[Workplace]:
     with WriterLock(layout).held(command=command):
         recover(layout)
         with instance_errors(layout.dagster_home), open_instance(layout.dagster_home) as instance:
-            yield Workplace(loaded, Store(layout), instance, reap_dead_runs(instance))
+            store, reaped = Store(layout), reap_dead_runs(instance)
+            yield Workplace(loaded, store, instance, reaped, end_dead_syncs(instance, store.history))
 
 
 def sync_day(
@@ -113,6 +132,7 @@ def sync_day(
     mode: SyncMode,
     details: str,
     *,
+    force: bool = False,
     refetch: bool,
     progress: Progress,
     environ: Mapping[str, str] | None = None,
@@ -123,6 +143,7 @@ def sync_day(
         day: the day; None for the Hub's present one, at the price of one request.
         mode: the mode asked for.
         details: `default`, `all`, `none` or a number of requests.
+        force: full, whatever mode and history say.
         refetch: walk again although the day has a complete capture.
         progress: where long steps report.
         environ: environment variables; those of the process when None.
@@ -133,22 +154,26 @@ def sync_day(
     environ = os.environ if environ is None else environ
     with writing(environ, "gguf-assets sync") as place:
         loaded, store = place.loaded, place.store
+        for sentence in place.found_dead:
+            progress.note(sentence)
         refuse_dry_run(loaded)
         limit = detail_limit(details, loaded.settings.sync_behavior.detail_requests_per_run)
-        before = 0
+        before, tags = 0, {TRIGGER: "command line"}
         with open_hub(loaded) as hub:
             if day is None:
-                day, before = _hub_day(store, hub), hub.requests
+                now = _hub_now(store, hub)
+                day, before = now.date(), hub.requests
+                tags |= {REQUESTS_BEFORE: str(before), HUB_NOW: now.isoformat()}
         first = first_day(environ, store.earliest_day(), day if store.earliest_day() is None else None)
         refuse_outside(day, first, store.captures.complete_days())
-        request = CaptureRequest(mode, refetch, limit)
+        request = CaptureRequest(mode, refetch, limit, force)
         published = store.published.manifest(day)
         walk_again = needs_walk(store, day, request, loaded)
-        if published is not None and not walk_again and _concluded(store, published):
+        if published is not None and not walk_again and is_concluded(store, published):
             return _nothing_to_do(published, before, place.reaped)
         if refetch or store.captures.latest(day) is None:
             refuse_past(store, day)
-        options = {"mode": mode.value, "refetch": refetch, "details": details}
+        options = {"mode": mode.value, "force": force, "refetch": refetch, "details": details}
         run_id = run_job(
             place,
             "daily_sync",
@@ -156,9 +181,11 @@ def sync_day(
             {"hub_listing": {"config": options}},
             progress=progress,
             environ=environ,
-            tags={REQUESTS_BEFORE: str(before)},
+            tags=tags,
         )
-        sync = next(record for record in store.history.syncs() if record.sync_id == run_id)
+        sync = next((record for record in store.history.syncs() if record.sync_id == run_id), None)
+        if sync is None:  # a past day was derived from its capture, which is no sync
+            return _derived(store, day, before, place.reaped)
         return SyncOutcome(
             day,
             sync.mode or "",
@@ -170,10 +197,10 @@ def sync_day(
         )
 
 
-def _hub_day(store: Store, hub: HubClient) -> date:
-    """Return the Hub's present day; a Hub that does not tell is a failed sync, like one that fails later."""
+def _hub_now(store: Store, hub: HubClient) -> datetime:
+    """Return the Hub's clock; a Hub that does not tell is a failed sync, like one that fails later."""
     try:
-        return hub.now().date()
+        return hub.now()
     except GgufAssetsError as error:
         sync_id = str(uuid.uuid4())
         store.history.started(sync_id, None, None)
@@ -181,13 +208,11 @@ def _hub_day(store: Store, hub: HubClient) -> date:
         raise
 
 
-def _concluded(store: Store, manifest: PublishedManifest) -> bool:
-    """Return whether the sync that published a day came to its end; one killed just before it did not."""
-    own = (manifest.day, manifest.capture.run)
-    last = next(
-        (sync for sync in reversed(store.history.syncs()) if (sync.day, sync.capture_run) == own), None
-    )
-    return store.layout.report_file(manifest.day).is_file() and (last is None or last.state == "finished")
+def _derived(store: Store, day: date, requests: int, reaped: list[str]) -> SyncOutcome:
+    """Return how the derivation of a past day ended, which the run has published."""
+    manifest = store.published.manifest(day)
+    assert manifest is not None, "a run that published nothing has failed"
+    return replace(_nothing_to_do(manifest, requests, reaped), walked=True)
 
 
 def _nothing_to_do(manifest: PublishedManifest, requests: int, reaped: list[str]) -> SyncOutcome:
@@ -299,7 +324,7 @@ def run_job(
         raise_on_error=False,
     )
     if _was_interrupted(result):
-        record_failure(place.store, result.run_id, "interrupted", ErrorCategory.SYSTEM.value)
+        record_failure(place.store, result.run_id, INTERRUPTED, ErrorCategory.SYSTEM.value)
         raise KeyboardInterrupt
     if not result.success:
         raise failure_of(result, day)

@@ -7,12 +7,16 @@ Listed are the models that the walk showed and that can be trusted; who is confi
 nowhere. On a first run nothing says how many there should be: coverage is unknown, and the score is the fill
 times the share of the listed rows that can be trusted. An empty listing, and a walk that did not end, score
 0. File details are a second figure and no part of this: on a first run they are missing by necessity.
+
+A walk over a window of modification says nothing about who is there: it stands under the coverage of the last
+walk over all models (the last census), until that is too old.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -40,6 +44,21 @@ class Completeness:
 
 
 @dataclass(frozen=True)
+class Census:
+    """The last walk over all models before one over a window.
+
+    Attributes:
+        day: its day, as text.
+        coverage: its coverage; None when it had no independent count.
+        age_hours: how long before the walk over the window it was.
+    """
+
+    day: str
+    coverage: float | None
+    age_hours: float
+
+
+@dataclass(frozen=True)
 class Gate:
     """Whether a day may be published, and why, in words."""
 
@@ -47,13 +66,23 @@ class Gate:
     text: str
 
 
+BY_FILTER, BY_NAME = "gguf", "name"
+"""The routes in `discovered_by` of a model that the listing shows, and of one found by its name."""
+
+
 class ListingCounts:
-    """Counts, over the batches of `models`, what `measure` needs to know of the rows themselves."""
+    """Counts, over the batches of `models`, what `measure` needs to know of the rows themselves.
+
+    `put_back` are models found by name, `by_other_routes` those that only another discovery route saw,
+    `seen_by` how many models each route saw.
+    """
 
     def __init__(self) -> None:
         self.models = 0
         self.listed = 0
         self.put_back = 0
+        self.by_other_routes = 0
+        self.seen_by: Counter[str] = Counter()
         self.unconfirmed = 0
         self.details_known = 0
         self.filled = dict.fromkeys(REQUIRED_FIELDS, 0)
@@ -62,7 +91,14 @@ class ListingCounts:
         """Count the next batch of `models`; the required fields are counted over listed rows only."""
         presence = batch["presence"]
         self.models += len(batch)
-        self.put_back += _count(pc.equal(presence, "put back"))
+        back = batch.filter(pc.equal(presence, "put back"))
+        elsewhere = sum(_only_elsewhere(routes or ()) for routes in back["discovered_by"].to_pylist())
+        self.put_back += len(back) - elsewhere
+        self.by_other_routes += elsewhere
+        # An unconfirmed row is the last one seen: who saw it did so on an earlier day.
+        seen = batch.filter(pc.not_equal(presence, "unconfirmed"))["discovered_by"]
+        for entry in pc.value_counts(pc.list_flatten(seen)).to_pylist():
+            self.seen_by[entry["values"]] += entry["counts"]
         self.unconfirmed += _count(pc.equal(presence, "unconfirmed"))
         self.details_known += _count(pc.equal(batch["details_sha"], batch["sha"]))
         is_listed = pc.equal(presence, "listed")
@@ -81,6 +117,7 @@ def measure(
     baseline_known: bool,
     filled: Mapping[str, int],
     walk_ended: bool,
+    census: Census | None = None,
 ) -> Completeness:
     """Compute the completeness of a day.
 
@@ -93,6 +130,8 @@ def measure(
         baseline_known: whether there is an earlier published day to compare with.
         filled: for each of `REQUIRED_FIELDS`, how many listed models have it.
         walk_ended: whether the walk ended at a page without a next link.
+        census: for a walk over a window: the last walk over all models, whose coverage stands. Listed are
+            then the models it and the window showed.
 
     Raises:
         ValueError: a count is negative, or `filled` does not fit the listed models.
@@ -109,25 +148,41 @@ def measure(
     covered = listed / (listed + quarantined) if listed else 0.0
     if baseline_known:
         coverage = covered = listed / sum(counts.values()) if listed else 0.0
+    if census is not None:
+        coverage = census.coverage
+        covered = 1.0 if coverage is None else coverage
     fill = sum(filled.values()) / (len(REQUIRED_FIELDS) * listed) if listed else 0.0
     shares = {f"filled_{name}": filled[name] / listed if listed else 0.0 for name in REQUIRED_FIELDS}
     return Completeness(
         score=covered * fill if walk_ended else 0.0,
         coverage=coverage,
         fill=fill,
-        parts={**counts, "walk_ended": walk_ended, **shares},
+        parts={
+            **counts,
+            "walk_ended": walk_ended,
+            **({} if census is None else {"census_age_hours": round(census.age_hours, 1)}),
+            **shares,
+        },
     )
 
 
-def gate(completeness: Completeness, minimum: float) -> Gate:
+def gate(completeness: Completeness, minimum: float, oldest_census_hours: float = math.inf) -> Gate:
     """Compare the score with the smallest one that may be published.
 
     Args:
         completeness: what `measure` returned.
         minimum: 0 to 1; a score equal to it passes.
+        oldest_census_hours: age of the last census above which a walk over a window is not published.
     """
     passed = completeness.score >= minimum
     parts = completeness.parts
+    age = parts.get("census_age_hours")
+    if age is not None and age > oldest_census_hours:
+        return Gate(
+            False,
+            f"completeness is not known: the last census is {age:g} h old, and a walk over a window stands "
+            f"under it for {oldest_census_hours:g} h at most",
+        )
     if not parts["walk_ended"]:
         reason = "the walk did not end"
     elif not parts["listed"]:
@@ -136,6 +191,8 @@ def gate(completeness: Completeness, minimum: float) -> Gate:
         reason = f"no independent count of models, fill {as_text(completeness.fill)}"
     else:
         reason = f"coverage {as_text(completeness.coverage)}, fill {as_text(completeness.fill)}"
+    if age is not None:
+        reason += f", of a census {age:g} h old"
     relation = "reaches" if passed else "is below"
     return Gate(
         passed, f"completeness {as_text(completeness.score)} {relation} the minimum {minimum:g} ({reason})"
@@ -155,6 +212,11 @@ def as_text(share: float) -> str:
 
 def _count(mask: pa.Array) -> int:
     return int(pc.sum(mask).as_py() or 0)
+
+
+def _only_elsewhere(routes: Collection[str]) -> bool:
+    """Whether a model that the listing lacks was seen by another discovery route, and not by its name."""
+    return BY_NAME not in routes and any(route != BY_FILTER for route in routes)
 
 
 def _require_possible(counts: Mapping[str, int], filled: Mapping[str, int]) -> None:

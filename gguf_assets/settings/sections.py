@@ -182,14 +182,14 @@ class ErrorHandling(Section):
     """What happens after a failure."""
 
     enable_error_recovery: Switch = Field(
-        default=True, description="Retry failed steps whose failure may pass."
+        default=True, description="Sync again after a failure that may pass (failed_sync_repair_sensor)."
     )
     enable_exponential_backoff: Switch = Field(default=True, description="Let the pauses between tries grow.")
     enable_categorized_errors: Switch = Field(default=True, description="Count errors by category.")
     enable_notifications: Switch = Field(default=True, description="Tell people about the outcome of runs.")
-    max_recovery_attempts: int = Field(default=3, ge=0, le=10, description="Further tries of a failed step.")
+    max_recovery_attempts: int = Field(default=3, ge=0, le=10, description="Most such syncs in a UTC day.")
     recovery_delay_seconds: int = Field(
-        default=60, ge=0, le=3600, description="Seconds before a failed step is tried again."
+        default=60, ge=0, le=3600, description="Seconds after a failure before it is tried again."
     )
     preserve_data_on_failure: Switch = Field(
         default=True, description="Published data stays as it is when a sync fails; must be on in production."

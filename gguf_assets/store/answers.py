@@ -63,13 +63,23 @@ class AnswerStore:
         sealed: the sealed files so far; entries are added to this very list.
         spool: local file of the answers not yet sealed.
         owner: text that names the capture, so that a spool left by another one is not taken for its own.
+        prefix: how the names of the sealed files begin.
 
     Raises:
         PermanentError: a file is damaged (category `data`) or the disk refused (category `storage`).
     """
 
-    def __init__(self, folder: Path, sealed: list[DetailsEntry], *, spool: Path, owner: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sealed: list[DetailsEntry],
+        *,
+        spool: Path,
+        owner: str,
+        prefix: str = "details",
+    ) -> None:
         self._folder = folder
+        self._prefix = prefix
         self._sealed = sealed
         self._spool = Spool(spool, owner)
         self._known = {(answer.hub_id, answer.sha) for answer in iter_sealed(folder, sealed)}
@@ -87,6 +97,11 @@ class AnswerStore:
     def waiting_requests(self) -> int:
         """Requests that the answers not yet sealed took."""
         return sum(record["requests"] for record in self._spool.records)
+
+    @property
+    def waiting_asked(self) -> int:
+        """Answers not yet sealed that took a request, and were not taken over from another capture."""
+        return sum(record["requests"] > 0 for record in self._spool.records)
 
     def has(self, hub_id: str, sha: str) -> bool:
         """Whether there is an answer about a repository at a commit."""
@@ -112,7 +127,7 @@ class AnswerStore:
         records = self._spool.records
         if not records:
             return None
-        name = f"details-{len(self._sealed) + 1:05d}.jsonl.zst"
+        name = f"{self._prefix}-{len(self._sealed) + 1:05d}.jsonl.zst"
         lines = b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records)
         sha256 = store_compressed(self._folder / name, lines)
         entry = DetailsEntry(name, len(records), sum(record["requests"] for record in records), sha256)

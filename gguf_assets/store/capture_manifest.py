@@ -20,13 +20,16 @@ class CapturePlan:
 
     Attributes:
         endpoint: the Hub, `scheme://host[:port]`.
-        kind: `full` (all fields) or `census` (without file names).
+        kind: `full` (all fields), `census` (without file names) or `window` (what was modified lately).
         mode: `full` or `incremental`.
         reason: code of the reason for the mode, e.g. `first_run`.
         reason_text: the same in words.
         fields: the expanded fields of the listing.
         detail_limit: most detail requests of the run; None for all.
         window_start: edge of an incremental window, ISO 8601; None without one.
+        window_hours: how long that window is; None without one.
+        notes: remarks on the decision, e.g. that the window was widened.
+        routes: whether further discovery routes belong to the listing.
     """
 
     endpoint: str
@@ -37,6 +40,9 @@ class CapturePlan:
     fields: tuple[str, ...]
     detail_limit: int | None = None
     window_start: str | None = None
+    window_hours: float | None = None
+    notes: tuple[str, ...] = ()
+    routes: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,55 @@ class DetailsEntry:
 
 
 @dataclass
+class RouteEntry:
+    """What a further discovery route has brought so far.
+
+    Attributes:
+        links: paths and queries still to be asked for, the next one first.
+        pages: its stored pages.
+        capped: whether it was ended at its most pages, with more to be had.
+        error: why it broke off; None when it did not.
+        requests: requests it took.
+    """
+
+    links: list[str]
+    pages: list[PageEntry] = field(default_factory=list)
+    capped: bool = False
+    error: str | None = None
+    requests: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to be asked for."""
+        return not self.links or self.error is not None
+
+
+@dataclass
+class AbsenceEntry:
+    """How the asking after absent models went; the answers lie in sealed files.
+
+    Attributes:
+        absent: models of the baseline that nothing listed, when the asking began.
+        asked: how many of them were asked for by name, in this capture.
+        control: listed repositories that were asked for in between, to see whether the Hub tells the truth.
+        trusted: whether each of those answered; if not, no answer proves that a model is gone.
+        anonymous: whether no token was sent: only then does a 401 say that a repository is not there.
+        done: whether the asking has ended.
+        requests: requests it took.
+        files: sealed files of answers.
+    """
+
+    absent: int
+    anonymous: bool
+    asked: int = 0
+    control: list[str] = field(default_factory=list)
+    trusted: bool = True
+    done: bool = False
+    requests: int = 0
+    files: list[DetailsEntry] = field(default_factory=list)
+
+
+@dataclass
 class CaptureManifest:
     """Everything a capture knows of itself besides the bytes.
 
@@ -87,6 +142,8 @@ class CaptureManifest:
         next_link: path and query of the next page to fetch; None before the first page and after the last.
         listing_complete: whether the walk ended at a page without a next link.
         requests: requests of the listing, those of earlier, killed runs included.
+        routes: further discovery routes by name; empty where none belong to the listing.
+        absence: the asking after absent models; None before it.
         details: sealed files of detail answers, in stored order.
         details_complete: whether the details phase has ended, at whatever it ended.
         details_stopped: why it ended: `done`, `budget`, `deadline` or `failing`; None before.
@@ -101,6 +158,8 @@ class CaptureManifest:
     next_link: str | None = None
     listing_complete: bool = False
     requests: int = 0
+    routes: dict[str, RouteEntry] = field(default_factory=dict)
+    absence: AbsenceEntry | None = None
     details: list[DetailsEntry] = field(default_factory=list)
     details_complete: bool = False
     details_stopped: str | None = None
@@ -122,10 +181,26 @@ class CaptureManifest:
         if (version := values.pop("format")) != FORMAT:
             raise ValueError(f"format {version} is not the supported {FORMAT}")
         values["day"] = date.fromisoformat(values["day"])
-        values["plan"] = CapturePlan(**{**values["plan"], "fields": tuple(values["plan"]["fields"])})
-        values["pages"] = [
-            PageEntry(**{**page, "date": datetime.fromisoformat(page["date"]).astimezone(UTC)})
-            for page in values["pages"]
-        ]
-        values["details"] = [DetailsEntry(**entry) for entry in values["details"]]
+        plan = values["plan"]
+        lists = {name: tuple(plan.get(name, ())) for name in ("fields", "notes")}
+        values["plan"] = CapturePlan(**{**plan, **lists})
+        values["pages"] = _pages(values["pages"])
+        values["routes"] = {
+            name: RouteEntry(**{**entry, "pages": _pages(entry["pages"])})
+            for name, entry in values.get("routes", {}).items()
+        }
+        if (absence := values.get("absence")) is not None:
+            values["absence"] = AbsenceEntry(**{**absence, "files": _details(absence["files"])})
+        values["details"] = _details(values["details"])
         return cls(**values)
+
+
+def _pages(entries: list[dict[str, Any]]) -> list[PageEntry]:
+    return [
+        PageEntry(**{**page, "date": datetime.fromisoformat(page["date"]).astimezone(UTC)})
+        for page in entries
+    ]
+
+
+def _details(entries: list[dict[str, Any]]) -> list[DetailsEntry]:
+    return [DetailsEntry(**entry) for entry in entries]

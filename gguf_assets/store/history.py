@@ -7,7 +7,7 @@ them how the next sync goes (`catalogue/`), and the clock: all times are the Hub
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -22,6 +22,9 @@ from gguf_assets.store.spool import append_whole
 DIED = "ended without a word (killed or crashed)"
 """Error message of a sync that has a start and no end."""
 
+INTERRUPTED = "interrupted"
+"""Error message of a sync that somebody ended by a signal (Ctrl-C)."""
+
 
 @dataclass(frozen=True)
 class SyncRecord:
@@ -35,6 +38,7 @@ class SyncRecord:
         reason: code of the reason for the mode.
         run_id: the Dagster run; None without one.
         capture_run: number of the capture it walked or re-used; None before.
+        trigger: what started it, e.g. `schedule daily_sync_schedule` or `command line`; None when not told.
         state: `running`, `finished` or `failed`.
         finished_at: the Hub's clock at the end; None when unknown.
         published: whether the day was published.
@@ -50,6 +54,7 @@ class SyncRecord:
     reason: str | None
     run_id: str | None
     capture_run: int | None
+    trigger: str | None = None
     state: str = "running"
     finished_at: datetime | None = None
     published: bool = False
@@ -83,6 +88,17 @@ class SyncMetadata:
     error_message: str | None = None
 
 
+def failure_metadata(sync: SyncRecord, error_message: str, seconds: float) -> SyncMetadata:
+    """Return the figures of a sync that failed after so many seconds."""
+    return SyncMetadata(
+        last_sync_time=None if sync.hub_time is None else sync.hub_time.isoformat(),
+        sync_mode=sync.mode,
+        sync_duration=seconds,
+        success=False,
+        error_message=error_message,
+    )
+
+
 class SyncHistory:
     """The history of the syncs of a store."""
 
@@ -100,6 +116,7 @@ class SyncHistory:
         reason: str | None = None,
         run_id: str | None = None,
         capture_run: int | None = None,
+        trigger: str | None = None,
     ) -> None:
         """Record that a sync has begun; a second start under the same id adds what is known since.
 
@@ -116,6 +133,7 @@ class SyncHistory:
                 "reason": reason,
                 "run_id": run_id,
                 "capture_run": capture_run,
+                "trigger": trigger,
             }
         )
 
@@ -200,6 +218,24 @@ class SyncHistory:
             for record in records.values()
         ]
 
+    def end_dead(self, alive: Collection[str]) -> list[SyncRecord]:
+        """Record as failed every sync that has a start, no end and nobody who could end it; return them.
+
+        Args:
+            alive: identities of the syncs that are under way now.
+
+        Raises:
+            PermanentError: the disk refused (category `storage`).
+        """
+        syncs = self.syncs()
+        ended = {event["sync_id"] for _, event in self._events() if event and event.get("event") != "started"}
+        dead = [sync for sync in syncs if sync.sync_id not in ended and sync.sync_id not in alive]
+        for sync in dead:
+            self.failed(sync.sync_id, DIED, ErrorCategory.SYSTEM)
+        if dead and dead[-1].sync_id == syncs[-1].sync_id:
+            self.write_last_sync(failure_metadata(dead[-1], DIED, 0.0))
+        return dead
+
     def damaged_lines(self) -> list[int]:
         """Return the numbers of the lines, from 1, that are no records; they count for nothing.
 
@@ -268,7 +304,8 @@ def _after(record: SyncRecord, event: Mapping[str, Any]) -> SyncRecord:
     hub_time = _time(event.get("hub_time"))
     match event.get("event"):
         case "started":
-            said |= {name: event[name] for name in ("run_id", "capture_run") if event.get(name) is not None}
+            told = ("run_id", "capture_run", "trigger")
+            said |= {name: event[name] for name in told if event.get(name) is not None}
             if event.get("day") is not None:
                 said["day"] = date.fromisoformat(event["day"])
             return replace(record, **said, hub_time=record.hub_time or hub_time)

@@ -54,6 +54,10 @@ class Layout:
         """Local file of the detail answers of a capture that are not yet sealed into it."""
         return self.spool_dir / f"details-{day.isoformat()}-{run_folder(run)}.jsonl"
 
+    def absences_spool(self, day: date, run: int) -> Path:
+        """Local file of the answers about absent models that are not yet sealed into a capture."""
+        return self.spool_dir / f"absences-{day.isoformat()}-{run_folder(run)}.jsonl"
+
     @property
     def candidate(self) -> Path:
         """Folder of the candidates: what a day would look like when published."""

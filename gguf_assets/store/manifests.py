@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from gguf_assets.store.atomic import json_bytes
-from gguf_assets.store.captures import Capture
+from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import DatasetInfo
 
 
@@ -25,7 +25,7 @@ class CaptureRef:
         run: number of the capture among those of the day.
         pages: pages of its listing.
         details_files: sealed files of detail answers that were used; later ones were appended since.
-        kind: `full` or `census`.
+        kind: `full`, `census` or `window`.
         mode: `full` or `incremental`.
         reason: code of the reason for the mode.
     """

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import orjson
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets, listed_heads
-from gguf_assets_tests.catalogue.days import answer, build, hub_id, pages, row, sha
+from gguf_assets.catalogue.heads import distinct_heads, parse_heads
+from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets
+from gguf_assets_tests.catalogue.days import answer, build, hub_id, row, sha
 
 HEADS = pa.schema(
     [("hub_id", pa.string()), ("model_id", pa.string()), ("sha", pa.string()), ("downloads", pa.int64())]
 )
 KNOWN_SCHEMA = pa.schema([(n, pa.int64() if n == "gguf_files" else pa.string()) for n in KNOWN])
+
+
+def heads_of(rows, size=1000):
+    """The heads of a walk over these rows, `size` a page."""
+    bodies = [orjson.dumps(rows[i : i + size]) for i in range(0, len(rows), size)]
+    return distinct_heads(parse_heads("page", body) for body in bodies)
+
 
 commits = st.none() | st.sampled_from(["one", "two"])
 heads = st.lists(
@@ -62,19 +71,19 @@ def test_the_heads_of_a_walk_are_its_models_each_once():
         row(3, tags=["other"], siblings=[]),
         {"id": "a/b"},
     ]
-    got = listed_heads(pages(rows, 2)())
+    got = heads_of(rows, 2)
     assert got.select(["hub_id", "model_id", "sha", "downloads"]).to_pylist() == [
         {"hub_id": hub_id(1), "model_id": row(1)["id"], "sha": sha(1), "downloads": 3},
         {"hub_id": hub_id(2), "model_id": row(2)["id"], "sha": sha(2), "downloads": 10},
     ]
-    assert listed_heads([]).num_rows == 0
+    assert distinct_heads([]).num_rows == 0
 
 
 def test_what_was_answered_is_not_asked_again_and_a_commit_that_came_back_is():
     files = {"model-1.Q4_K_M.gguf": (5, None)}
 
     def asked(listing, baseline):
-        targets = detail_targets(listed_heads(pages(listing)()), baseline.models_table.select(list(KNOWN)))
+        targets = detail_targets(heads_of(listing), baseline.models_table.select(list(KNOWN)))
         return targets["hub_id"].to_pylist()
 
     first = build([row(1), row(2)], [answer(row(1), files)])

@@ -53,6 +53,28 @@ def test_the_hubs_clock_costs_one_counted_request(fake):
         assert client.requests == 1
 
 
+def test_a_client_sends_nothing_more_after_its_time_limit(fake):
+    now = [0.0]
+    with ScriptedHub([GOOD]) as hub:
+        client = HubClient(
+            hub.url,
+            token=None,
+            limits=limits(),
+            time_limit_seconds=6 * 3600,
+            monotonic=lambda: now[0],
+            **fake.hooks,
+        )
+        with client:
+            now[0] = 6 * 3600.0
+            assert client.get("/api/models").status == 200
+            now[0] += 1
+            with pytest.raises(PermanentError, match="Stopped after 6 h") as caught:
+                client.get("/api/models")
+        assert caught.value.category is ErrorCategory.TIMEOUT
+        assert "WORKFLOW_TIMEOUT_HOURS" in (caught.value.remedy or "")
+        assert len(hub.requests) == 1
+
+
 BROKEN = {
     "html": Reply(b"<html>busy</html>", content_type="text/html"),
     "garbage": Reply(b'[{"id": "a/b"'),

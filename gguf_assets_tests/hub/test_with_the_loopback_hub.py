@@ -17,7 +17,9 @@ from gguf_assets.errors import PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailTarget, fetch_details
 from gguf_assets.hub.walk import CENSUS_FIELDS, FULL_FIELDS, walk
-from gguf_assets.store.captures import Capture, CapturePlan, Captures
+from gguf_assets.store.capture import Capture
+from gguf_assets.store.capture_manifest import CapturePlan
+from gguf_assets.store.captures import Captures
 from gguf_assets.store.layout import Layout
 from gguf_assets_tests.hub.scripted import FakeTime, limits
 from gguf_assets_tests.hubs import DAY, gguf, hub_of, plain, repository

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import dagster as dg
 import orjson
@@ -18,9 +15,8 @@ from gguf_assets.demo import documents
 from gguf_assets.demo.faults import Fault, FaultKind
 from gguf_assets.demo.server import LoopbackHub
 from gguf_assets.hub.walk import FULL_FIELDS
-from gguf_assets.orchestration.instance import open_instance
 from gguf_assets.store.datasets import read_table
-from gguf_assets_tests.calling import Catalogue, assert_clear, failure_text, launch
+from gguf_assets_tests.calling import Catalogue, assert_clear, checks_of, failure_text, launch
 from gguf_assets_tests.hubs import hub_of, repository
 
 FIRST, SECOND = date(2025, 8, 10), date(2025, 8, 11)
@@ -56,19 +52,6 @@ def listing(count: int, *, broken: int = 0) -> Fault:
         del row["_id"]
     headers = {"content-type": "application/json"}
     return Fault(FaultKind.GARBAGE, "sort=createdAt", body=orjson.dumps(rows), headers=headers, count=None)
-
-
-def checks_of(catalogue: Catalogue) -> dict[str, dg.AssetCheckEvaluation]:
-    """The checks of the last run by name."""
-    with (
-        mock.patch.dict(os.environ, catalogue.environ, clear=True),
-        open_instance(catalogue.store.layout.dagster_home) as instance,
-    ):
-        run_id = instance.get_runs(limit=1)[0].run_id
-        kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-        records = instance.all_logs(run_id, of_type=kind)
-    evaluations: list[Any] = [record.dagster_event.event_specific_data for record in records]
-    return {evaluation.check_name: evaluation for evaluation in evaluations}
 
 
 def test_half_of_the_rows_broken_on_a_first_day_is_refused_with_score_and_threshold(hub, tmp_path):
@@ -113,7 +96,8 @@ def test_a_listing_cut_to_60_percent_is_refused_and_changes_nothing(catalogue):
     assert (completeness.passed, completeness.severity, completeness.blocking) == (False, ERROR, True)
     assert completeness.metadata["coverage"].value == pytest.approx(0.6)
     assert completeness.metadata["score"].value == pytest.approx(0.6)
-    assert catalogue.call("status").stdout.count("failed") == 1
+    syncs = catalogue.call("status", "--json").json["syncs"]
+    assert [sync["state"] for sync in syncs].count("failed") == 1
 
     alone = launch(catalogue, SECOND, "published_catalogue")
     assert not alone.success
@@ -134,7 +118,7 @@ def test_a_listing_cut_to_85_percent_is_enough_for_development_only(catalogue):
     assert ended.json["completeness"] == pytest.approx(0.85)
     assert len(catalogue.hub.requests) == 1, "other settings judge what is stored; only the clock is asked"
     models = catalogue.models(SECOND).values()
-    assert [row["presence"] for row in models].count("unconfirmed") == 6
+    assert [row["presence"] for row in models].count("put back") == 6, "each was asked for, and is there"
     assert not any(row["change"] == "removed" for row in catalogue.rows("changes", SECOND))
 
 

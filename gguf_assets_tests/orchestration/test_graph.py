@@ -46,16 +46,27 @@ CHECKS = {
     "completeness": ("validation_report", True),
     "rules_for_publishing": ("validation_report", True),
     "file_detail_coverage": ("validation_report", False),
+    "discovery_routes": ("validation_report", False),
     "warnings": ("validation_report", False),
 }
-JOBS: dict[str, tuple[list[str], set[str]]] = {
-    # name: assets, hooks
-    "daily_sync": (EVERYTHING, {"record_failed_sync"}),
-    "full_sync": (EVERYTHING, {"record_failed_sync"}),
-    "rederive": (DERIVED, set()),
-    "details_backlog": ([], set()),
+JOBS: dict[str, list[str]] = {
+    # name: assets
+    "daily_sync": EVERYTHING,
+    "full_sync": EVERYTHING,
+    "rederive": DERIVED,
+    "details_backlog": [],
+    "sync_plan": [],
 }
 RESOURCES = {"settings", "hub", "store", "progress"}
+WRITES = {"gguf/writes": "catalogue"}
+SIX_HOURS = {"dagster/max_runtime": "21600"}
+AUTOMATION = {
+    # name: the job it requests, cron or seconds between two looks
+    "daily_sync_schedule": ("daily_sync", "30 2 * * *"),
+    "weekly_full_schedule": ("full_sync", "0 4 * * 0"),
+    "full_sync_threshold_sensor": ("full_sync", 300),
+    "failed_sync_repair_sensor": ("daily_sync", 60),
+}
 LONGEST_BODY = 25
 
 
@@ -127,15 +138,13 @@ def test_jobs_and_what_they_run(definitions):
     repository = definitions.get_repository_def()
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     found = {
-        name: (
-            sorted(key.to_user_string() for key in job.asset_layer.selected_asset_keys),
-            {hook.name for hook in job.hook_defs},
-        )
+        name: sorted(key.to_user_string() for key in job.asset_layer.selected_asset_keys)
         for name, job in jobs.items()
     }
     assert found == JOBS
+    tags = dict.fromkeys(jobs, WRITES | SIX_HOURS) | {"details_backlog": WRITES, "sync_plan": {}}
     for job in jobs.values():
-        assert job.tags == {"gguf/writes": "catalogue"}, "runs that write wait for one another"
+        assert job.tags == tags[job.name], "runs that write wait for one another, and no sync runs for ever"
         assert job.executor_def is dg.in_process_executor
 
 
@@ -154,8 +163,12 @@ def launched(definitions: dg.Definitions, job: str, op: str) -> dict[str, Any]:
 def test_resources_schedules_and_sensors(definitions):
     repository = definitions.get_repository_def()
     assert set(repository.get_top_level_resources()) == RESOURCES
-    assert repository.schedule_defs == []
-    assert repository.sensor_defs == []
+    found = {s.name: (s.job_name, s.cron_schedule) for s in repository.schedule_defs}
+    found |= {s.name: (s.job_name, s.minimum_interval_seconds) for s in repository.sensor_defs}
+    assert found == AUTOMATION
+    assert {schedule.execution_timezone for schedule in repository.schedule_defs} == {"UTC"}
+    for automation in (*repository.schedule_defs, *repository.sensor_defs):
+        assert automation.description, automation.name
 
 
 def test_asset_bodies_read_as_a_sentence(definitions):

@@ -64,12 +64,13 @@ def second(catalogue: Catalogue) -> dict[str, list[dict[str, Any]]]:
     return changes
 
 
-def test_a_model_that_the_listing_misses_stays_unconfirmed(catalogue, second):
+def test_a_model_that_the_listing_misses_is_asked_for_and_put_back(catalogue, second):
     assert MISSED.hub_id not in second
     row = catalogue.models(SECOND)["owner/missed"]
-    assert row["presence"] == "unconfirmed"
+    assert (row["presence"], row["discovered_by"]) == ("put back", ["name"])
     assert row["downloads"] == MISSED.downloads
-    assert row["counters_observed_at"].date() == FIRST, "its counters are those of the day it was seen"
+    assert row["counters_observed_at"].date() == SECOND, "it was looked at when it was asked for"
+    assert catalogue.store.published.manifest(SECOND).figures["put_back"] == 1
     paths = [file["path"] for file in catalogue.rows("files", SECOND) if file["model_id"] == "owner/missed"]
     assert paths == ["missed.Q4_K_M.gguf"]
     assert MISSED.hub_id not in {row["hub_id"] for row in catalogue.rows("tombstones", SECOND)}

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from gguf_assets.catalogue.schema import DATASETS
 from gguf_assets.store.candidates import Candidates
-from gguf_assets.store.captures import Capture, CapturePlan, Captures
+from gguf_assets.store.capture import Capture
+from gguf_assets.store.capture_manifest import CapturePlan
+from gguf_assets.store.captures import Captures
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.manifests import CandidateManifest, CaptureRef, Verdict
 from gguf_assets.store.publish import Published

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store import captures as captures_module
+from gguf_assets.store import capture as capture_module
 from gguf_assets.store.captures import Captures
 from gguf_assets.store.layout import Layout
 from gguf_assets_tests.store.days import DAY, NEXT, NOON, PLAN, finished_capture
@@ -66,7 +66,7 @@ def stored(capture):
 
 @pytest.fixture(autouse=True)
 def two_answers_a_file(monkeypatch):
-    monkeypatch.setattr(captures_module, "ANSWERS_PER_FILE", 2)
+    monkeypatch.setattr(capture_module, "ANSWERS_PER_FILE", 2)
     go_on.first_page = 0
 
 

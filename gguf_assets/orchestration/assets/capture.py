@@ -7,20 +7,25 @@ from typing import Any
 
 import dagster as dg
 
-from gguf_assets.catalogue.parse import ListedPage, parse_listing_page
+from gguf_assets.catalogue.heads import HEADS, distinct_heads, parse_heads
 from gguf_assets.catalogue.sync_plan import SyncMode
-from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets, listed_heads
+from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets
 from gguf_assets.errors import PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailsSummary, DetailTarget, fetch_details
+from gguf_assets.hub.routes import ROUTES
 from gguf_assets.orchestration.capturing import CaptureRequest, obtain_capture
+from gguf_assets.orchestration.completing import Listing, route_heads
 from gguf_assets.orchestration.config import DEFAULT_DETAILS, SyncConfig, detail_limit
-from gguf_assets.orchestration.derivation import capture_of_run
+from gguf_assets.orchestration.derivation import absences_of, capture_of_run
 from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.orchestration.runs import hub_now_of, trigger_of
+from gguf_assets.orchestration.walking import Sync
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.answers import StoredAnswer
-from gguf_assets.store.captures import Capture
+from gguf_assets.store.capture import Capture
 from gguf_assets.store.store import Store
 
 DETAILS_SECONDS = 30 * 60
@@ -32,15 +37,16 @@ def day_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> date:
     return date.fromisoformat(context.partition_key)
 
 
-def parsed_pages(capture: Capture) -> Iterator[ListedPage]:
-    """Yield the parsed pages of a capture."""
-    return (parse_listing_page(name, content) for name, content in capture.iter_pages())
-
-
 def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Return the assets `hub_listing` and `hub_details`."""
 
-    @dg.asset(partitions_def=days, group_name="capture", kinds={"huggingface"}, deps=["huggingface_hub"])
+    @dg.asset(
+        partitions_def=days,
+        hooks={record_failed_sync},
+        group_name="capture",
+        kinds={"huggingface"},
+        deps=["huggingface_hub"],
+    )
     def hub_listing(
         context: dg.AssetExecutionContext,
         config: SyncConfig,
@@ -53,27 +59,17 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
         day, began = day_of(context), time.monotonic()
         report = reporter(context, settings, progress)
         with clear_failures():
-            request = CaptureRequest(
-                mode=SyncMode(config.mode.value),
-                refetch=config.refetch,
-                detail_limit=detail_limit(
-                    config.details, settings.settings.sync_behavior.detail_requests_per_run
-                ),
-                limit_given=config.details != DEFAULT_DETAILS,
-            )
-            capture = obtain_capture(
-                store,
-                hub,
-                settings,
-                day,
-                request,
-                note_start=lambda begun, now: note_start(store, context.run.run_id, day, begun, now),
-                on_page=lambda pages, _rows: report.step("listing pages", pages, None),
-            )
-        context.log.info(capture.plan.reason_text)
-        return dg.MaterializeResult(metadata=listing_metadata(capture, hub.requests, began))
+            sync = sync_of(context, settings, hub, store, report)
+            listing = obtain_capture(sync, day, capture_request(config, settings, context.run))
+        return dg.MaterializeResult(metadata=listing_metadata(listing, hub.requests, began))
 
-    @dg.asset(partitions_def=days, group_name="capture", kinds={"huggingface"}, deps=[hub_listing])
+    @dg.asset(
+        partitions_def=days,
+        hooks={record_failed_sync},
+        group_name="capture",
+        kinds={"huggingface"},
+        deps=[hub_listing],
+    )
     def hub_details(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[LoadedSettings],
@@ -101,17 +97,50 @@ def reporter(
     )
 
 
-def note_start(store: Store, run_id: str, day: date, capture: Capture | None, now: datetime | None) -> None:
-    """Write to the history that the sync has begun."""
-    plan = None if capture is None else capture.plan
-    store.history.started(
-        run_id,
-        day,
-        now,
-        mode=None if plan is None else plan.mode,
-        reason=None if plan is None else plan.reason,
-        run_id=run_id,
-        capture_run=None if capture is None else capture.run,
+def sync_of(
+    context: dg.AssetExecutionContext,
+    settings: LoadedSettings,
+    hub: HubClient,
+    store: Store,
+    report: Reporter,
+) -> Sync:
+    """Return what this run walks with."""
+    run_id = context.run.run_id
+    day = day_of(context)
+
+    def note_start(capture: Capture | None, now: datetime | None) -> None:
+        plan = None if capture is None else capture.plan
+        store.history.started(
+            run_id,
+            day,
+            now,
+            mode=None if plan is None else plan.mode,
+            reason=None if plan is None else plan.reason,
+            run_id=run_id,
+            capture_run=None if capture is None else capture.run,
+            trigger=trigger_of(context.run.tags),
+        )
+
+    def log(text: str) -> None:
+        context.log.info(text)
+        report.say(text)
+
+    return Sync(store, hub, settings, run_id, note_start, log, report.step)
+
+
+def capture_request(config: SyncConfig, settings: LoadedSettings, run: dg.DagsterRun) -> CaptureRequest:
+    """Return what a run's options ask of the capture.
+
+    Raises:
+        Refused: an option is not allowed.
+    """
+    return CaptureRequest(
+        mode=SyncMode(config.mode.value),
+        refetch=config.refetch,
+        detail_limit=detail_limit(config.details, settings.settings.sync_behavior.detail_requests_per_run),
+        force=config.force,
+        hub_now=hub_now_of(run.tags),
+        limit_given=config.details != DEFAULT_DETAILS,
     )
 
 
@@ -155,7 +184,9 @@ def wanted_details(store: Store, capture: Capture) -> list[DetailTarget]:
     known = None
     if baseline is not None:
         known = store.published_tables(baseline.day).model_columns(list(KNOWN))
-    targets = detail_targets(listed_heads(parsed_pages(capture)), known)
+    pages = (parse_heads(name, content) for name, content in capture.iter_pages())
+    there = absences_of(capture).there.select(HEADS.names)
+    targets = detail_targets(distinct_heads([*pages, *route_heads(capture), there]), known)
     columns = [targets[name].to_pylist() for name in TARGETS.names]
     return [DetailTarget(*row) for row in zip(*columns, strict=True)]
 
@@ -205,13 +236,29 @@ def _other_captures(store: Store, capture: Capture) -> Iterator[Capture]:
                 yield other
 
 
-def listing_metadata(capture: Capture, requests: int, began: float) -> dict[str, Any]:
-    """Return the metadata of `hub_listing`."""
+def listing_metadata(listing: Listing, requests: int, began: float) -> dict[str, Any]:
+    """Return the metadata of `hub_listing`; the same numeric keys on every day."""
+    capture = listing.capture
+    plan, absence = capture.plan, capture.absence
+    routes: dict[str, int] = {}
+    for name in ROUTES:
+        entry = capture.routes.get(name)
+        routes[f"route_{name}_rows"] = 0 if entry is None else sum(page.rows for page in entry.pages)
+        routes[f"route_{name}_failed"] = int(entry is not None and entry.error is not None)
     return {
-        "mode": capture.plan.mode,
-        "reason": capture.plan.reason_text,
+        "mode": plan.mode,
+        "kind": plan.kind,
+        "reason": plan.reason_text,
+        "reason_code": plan.reason,
         "capture_run": capture.run,
         "rows": capture.rows,
+        "listed": listing.heads.num_rows,
+        "in_window": listing.in_window,
+        "undated": listing.undated,
+        "window_hours": float(plan.window_hours or 0.0),
+        "absent": 0 if absence is None else absence.absent,
+        "asked_by_name": 0 if absence is None else absence.asked,
+        **routes,
         "pages": capture.pages_stored,
         "requests": requests,
         "requests_of_capture": capture.requests,

@@ -26,9 +26,18 @@ from gguf_assets.catalogue.findings import findings_table
 from gguf_assets.catalogue.parse import ListedPage, parse_listing_page
 from gguf_assets.catalogue.schema import DATASETS, ISSUES
 from gguf_assets.catalogue.snapshot import DayContext, SnapshotFigures, build_snapshot
+from gguf_assets.catalogue.sync_plan import WalkKind
 from gguf_assets.orchestration.assets.capture import day_of, reporter
-from gguf_assets.orchestration.derivation import Source, derivation_settings, source_of
+from gguf_assets.orchestration.derivation import (
+    Source,
+    absences_of,
+    derivation_settings,
+    extras_of,
+    first_seen_of,
+    source_of,
+)
 from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.metadata import PREVIEW_ROWS, dataset_metadata, definition_metadata
 from gguf_assets.orchestration.progress import Progress, Reporter
 from gguf_assets.orchestration.threads import Behind, ahead
@@ -61,6 +70,7 @@ def build_catalogue_assets(
     @dg.multi_asset(
         name="catalogue_tables",
         partitions_def=days,
+        hooks={record_failed_sync},
         group_name="catalogue",
         specs=[
             dg.AssetSpec(
@@ -94,6 +104,7 @@ def build_catalogue_assets(
 
     @dg.asset(
         partitions_def=days,
+        hooks={record_failed_sync},
         group_name="catalogue",
         kinds={"parquet"},
         deps=[catalogue_tables],
@@ -171,13 +182,23 @@ def derive_tables(
         return ahead((parse_listing_page(name, content) for name, content in capture.iter_pages()), 2)
 
     assert capture.observed_at is not None, "a complete capture has a first page"
+    absences = absences_of(capture)
     figures = build_snapshot(
         pages,
         read_details(capture.iter_answers(source.details_files)),
         None if source.baseline is None else store.published_tables(source.baseline.day),
-        DayContext(day, None if source.baseline is None else source.baseline.day, capture.observed_at),
+        DayContext(
+            day,
+            None if source.baseline is None else source.baseline.day,
+            capture.observed_at,
+            gone=absences.gone,
+            first_seen=first_seen_of(store, source),
+            walked_all=capture.plan.kind != WalkKind.WINDOW,
+        ),
         open_sink,
+        extras_of(store, source, absences),
     )
+    figures.findings += absences.findings
     infos = {name: writer.info for name, writer in finished.items()}
     write_table(store.layout.candidate_findings(day), findings_table(figures.findings, day), ISSUES.arrow)
     candidates.record(day, infos, figures=snapshot_figures(figures))
@@ -192,7 +213,10 @@ def snapshot_figures(figures: SnapshotFigures) -> dict[str, Any]:
         "quarantined": figures.quarantined,
         "not_gguf": figures.not_gguf,
         "duplicates": figures.duplicates,
+        "put_back": figures.put_back,
         "unconfirmed": figures.unconfirmed,
+        "carried": figures.carried,
+        "gone": figures.gone,
         "taken_over": figures.taken_over,
         "undated": figures.undated,
         "details_known": figures.details_known,
@@ -239,7 +263,8 @@ def derive_delta(store: Store, day: date) -> Delta:
         _side(store.published_tables(baseline)),
         _side(store.candidate_tables(day)),
         read_table(store.published.file("tombstones", baseline)),
-        names_walked=manifest.capture.kind == "full",
+        names_walked=manifest.capture.kind != WalkKind.CENSUS,
+        evidence=absences_of(store.captures.open(day, manifest.capture.run)).gone,
     )
 
 

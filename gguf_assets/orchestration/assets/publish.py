@@ -8,10 +8,11 @@ import dagster as dg
 
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.orchestration.assets.capture import day_of
-from gguf_assets.orchestration.capturing import end_of_capture
 from gguf_assets.orchestration.config import PublishConfig
 from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.reporting import report_sync
+from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.manifests import CandidateManifest
 from gguf_assets.store.publish import PublishOutcome, publish
@@ -23,7 +24,13 @@ def build_publish_assets(
 ) -> list[dg.AssetsDefinition]:
     """Return the assets `published_catalogue` and `sync_report`."""
 
-    @dg.asset(partitions_def=days, group_name="published", kinds={"parquet"}, deps=judged)
+    @dg.asset(
+        partitions_def=days,
+        hooks={record_failed_sync},
+        group_name="published",
+        kinds={"parquet"},
+        deps=judged,
+    )
     def published_catalogue(
         context: dg.AssetExecutionContext,
         config: PublishConfig,
@@ -38,7 +45,13 @@ def build_publish_assets(
             outcome = publish(store.layout, candidate)
         return dg.MaterializeResult(metadata=published_metadata(store, outcome, began))
 
-    @dg.asset(partitions_def=days, group_name="published", kinds={"markdown"}, deps=[published_catalogue])
+    @dg.asset(
+        partitions_def=days,
+        hooks={record_failed_sync},
+        group_name="published",
+        kinds={"markdown"},
+        deps=[published_catalogue],
+    )
     def sync_report(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[LoadedSettings],

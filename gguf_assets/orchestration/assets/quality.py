@@ -4,21 +4,25 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.catalogue.sync_plan import WalkKind
 from gguf_assets.orchestration import checks
 from gguf_assets.orchestration.assets.capture import day_of
 from gguf_assets.orchestration.assets.catalogue import write_candidate
 from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.metadata import dataset_metadata, definition_metadata
+from gguf_assets.quality.completeness import Census, Completeness
 from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import DatasetInfo, read_table
-from gguf_assets.store.manifests import Verdict
+from gguf_assets.store.manifests import CandidateManifest, Verdict
 from gguf_assets.store.store import Store
 
 JUDGED = ("models", "files", "changes", "file_changes", "tombstones", "issues")
@@ -31,6 +35,7 @@ def build_quality_assets(
 
     @dg.asset(
         partitions_def=days,
+        hooks={record_failed_sync},
         group_name="quality",
         kinds={"parquet"},
         deps=catalogue,
@@ -52,6 +57,7 @@ def build_quality_assets(
 
     @dg.asset(
         partitions_def=days,
+        hooks={record_failed_sync},
         group_name="quality",
         kinds={"parquet"},
         deps=catalogue,
@@ -124,17 +130,21 @@ def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
     result = validation.finish()
     set_aside = read_table(store.layout.candidate_findings(day))
     issues = pa.concat_tables([set_aside, result.issues])
+    capture = store.captures.open(day, manifest.capture.run)
+    census = last_census(store, manifest, capture)
     completeness = measure(
         listed=counts.listed,
         quarantined=int(manifest.figures["quarantined"]),
         absent_unconfirmed=counts.unconfirmed,
         put_back=counts.put_back,
-        seen_by_other_routes=0,
+        seen_by_other_routes=counts.by_other_routes,
         baseline_known=manifest.baseline is not None,
         filled=counts.filled,
-        walk_ended=store.captures.open(day, manifest.capture.run).listing_complete,
+        walk_ended=capture.listing_complete,
+        census=census if capture.plan.kind == WalkKind.WINDOW else None,
     )
-    verdict_gate = gate(completeness, rules.min_completeness_score)
+    behavior = settings.settings.sync_behavior
+    verdict_gate = gate(completeness, rules.min_completeness_score, behavior.full_sync_threshold_hours)
     complete_enough = verdict_gate.passed or not rules.enable_completeness_checking
     coverage = file_detail_coverage(counts.details_known, counts.models)
     found = Counter({entry["values"]: entry["counts"] for entry in _value_counts(set_aside["rule"])})
@@ -150,6 +160,7 @@ def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
         completeness=completeness.score,
         figures={
             "coverage": completeness.coverage,
+            "census": census_figures(capture, completeness, census),
             "fill": completeness.fill,
             "parts": completeness.parts,
             "gate": verdict_gate.text,
@@ -166,8 +177,42 @@ def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
         checks.rules_result(result),
         checks.details_result(counts.details_known, counts.models, coverage),
         checks.warnings_result({**warnings, **found}),
+        checks.routes_result(
+            capture.routes,
+            counts.seen_by,
+            counts.by_other_routes,
+            mode=capture.plan.mode,
+            enabled=capture.plan.routes or behavior.enable_multi_strategy_discovery,
+        ),
     ]
     return Judgement(verdict, info, issues.slice(0, 5), results)
+
+
+def last_census(store: Store, manifest: CandidateManifest, capture: Capture) -> Census | None:
+    """Return the last walk over all models before a capture, by the baseline; None on the first day."""
+    if manifest.baseline is None or capture.observed_at is None:
+        return None
+    baseline = store.published.manifest(manifest.baseline.date)
+    known = {} if baseline is None else baseline.judged.get("census", {})
+    # A day published before this was kept is taken to have been looked at when it began.
+    began = datetime.combine(manifest.baseline.date, datetime.min.time(), UTC)
+    observed = datetime.fromisoformat(known["observed_at"]) if known else began
+    coverage = known["coverage"] if known else None if baseline is None else baseline.judged.get("coverage")
+    age = (capture.observed_at - observed).total_seconds() / 3600
+    return Census(known.get("date", manifest.baseline.date.isoformat()), coverage, age)
+
+
+def census_figures(capture: Capture, completeness: Completeness, last: Census | None) -> dict[str, Any]:
+    """Return the last walk over all models as the manifest hands it on: this one, or the one before it."""
+    assert capture.observed_at is not None, "a complete capture has a first page"
+    if capture.plan.kind != WalkKind.WINDOW or last is None:
+        return {
+            "date": capture.day.isoformat(),
+            "observed_at": capture.observed_at.isoformat(),
+            "coverage": completeness.coverage,
+        }
+    observed = capture.observed_at - timedelta(hours=last.age_hours)
+    return {"date": last.day, "observed_at": observed.isoformat(), "coverage": last.coverage}
 
 
 def _value_counts(column: pa.ChunkedArray) -> Iterable[dict[str, Any]]:

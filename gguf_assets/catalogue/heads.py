@@ -1,0 +1,82 @@
+"""The heads of a listing: who is listed, at which commit and since when, without the rest of the rows.
+
+A run needs them before anything is derived: for the number of models, who is absent, and whose details to
+ask for. They cost a fifth of the whole rows. What does not belong here: the whole rows (`parse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gguf_assets.catalogue.parse import LISTED, RowReader, collector_paused, identified_rows
+from gguf_assets.jsontext import parse_json
+
+HEADS = pa.schema(
+    [LISTED.field(name) for name in ("hub_id", "model_id", "sha", "downloads", "last_modified")]
+)
+"""Columns of the heads; the same rows as `parse_listing_page` keeps."""
+
+
+def parse_heads(name: str, content: bytes, *, filtered: bool = True) -> pa.Table:
+    """Return the heads of one captured page, schema `HEADS`, in the page's order.
+
+    Args:
+        name: the page's name in the capture.
+        content: the raw answer, a JSON array of models.
+        filtered: whether the Hub's `gguf` filter was on; otherwise unreadable tags say nothing.
+
+    Raises:
+        ValueError: the page is no JSON array.
+    """
+    with collector_paused():
+        items = parse_json(content)
+        if not isinstance(items, list):
+            raise ValueError(f"{name} is no JSON array")
+        rows, _ = identified_rows(name, items)
+        rows = [row for row in rows if _is_gguf(row, filtered=filtered)]
+        reader = RowReader(rows, [])
+        columns = {
+            "hub_id": pa.array([row["_id"] for row in rows], pa.string()),
+            "model_id": pa.array([row["id"] for row in rows], pa.string()),
+            "sha": reader.hashes("sha"),
+            "downloads": reader.counters("downloads"),
+            "last_modified": reader.times("lastModified"),
+        }
+        return pa.table(columns, schema=HEADS)
+
+
+def distinct_heads(pages: Iterable[pa.Table]) -> pa.Table:
+    """Return the heads of all pages in one table, each repository once: its first row counts."""
+    heads = pa.concat_tables([HEADS.empty_table(), *pages]).combine_chunks()
+    codes = heads["hub_id"].combine_chunks().dictionary_encode().indices
+    _, first = np.unique(np.asarray(codes), return_index=True)
+    return heads if len(first) == heads.num_rows else heads.take(pa.array(np.sort(first)))
+
+
+def count_in_window(heads: pa.Table, start: datetime) -> int:
+    """Return how many models were modified since a time, those without a date included (SYNC-11)."""
+    modified = heads["last_modified"]
+    inside = pc.or_kleene(pc.is_null(modified), pc.greater_equal(modified, pa.scalar(start, modified.type)))
+    return int(pc.sum(inside).as_py() or 0)
+
+
+def _is_gguf(row: dict[str, Any], *, filtered: bool) -> bool:
+    """Say what `parse_listing_page`, or without the filter `says_gguf`, says of a row (rule 10)."""
+    tags, siblings = row.get("tags"), row.get("siblings")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        if filtered:
+            return True
+    elif "gguf" in tags:
+        return True
+    names = (
+        (file.get("rfilename") for file in siblings or () if isinstance(file, dict))
+        if isinstance(siblings, list)
+        else ()
+    )
+    return any(isinstance(name, str) and name.lower().endswith(".gguf") for name in names)
