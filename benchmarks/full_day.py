@@ -60,7 +60,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Result:
-    """The medians of all rounds; `ratio` is sync by peer, `second_day` is the incremental sync after it."""
+    """The medians of all rounds; `ratio` is sync by peer, `second_day` the quiet incremental day after it."""
 
     repositories: int
     rounds: int
@@ -178,8 +178,17 @@ def as_text(result: Result) -> str:
         *_stages("full sync", sync),
     ]
     if result.second_day is not None:
-        lines += ["", _line("second day, incremental", result.second_day), ""]
-        lines += _stages("second day", result.second_day)
+        later = result.second_day
+        lines += [
+            "",
+            _line("second day, incremental", later),
+            "",
+            f"against the full day: {later.seconds / sync.seconds:.2f} of its time · "
+            f"{later.peak_bytes / sync.peak_bytes:.2f} of its memory · "
+            f"{later.requests} requests, {later.pages} of them pages, against {sync.requests}",
+            "",
+            *_stages("second day", later),
+        ]
     return "\n".join(lines)
 
 
