@@ -91,21 +91,31 @@ class Hub:
         url: its endpoint.
         days: the days it can show, as texts.
         walks: kind of walk to path and query of its first page.
+        routes: path and query of the first pages of the further routes, each with its most pages.
     """
 
     url: str
     days: list[str]
     walks: Mapping[str, str]
+    routes: list[tuple[str, int]]
 
     def show(self, day: str) -> None:
         """Move the Hub to noon of a day."""
         self._control("POST", "/day", {"day": day})
 
     def warm(self, walk: str) -> int:
-        """Walk once, so that the Hub has made every page; return the number of pages."""
-        link: str | None = self.url + self.walks[walk]
+        """Walk once, so that the Hub has made every page; return the number of pages of the listing.
+
+        A full sync also samples further routes, which are asked for as well.
+        """
+        for route, most_pages in self.routes if walk == "full" else ():
+            self._pages(route, 1 if "author=" in route else most_pages)
+        return self._pages(self.walks[walk], None)
+
+    def _pages(self, path: str, most: int | None) -> int:
+        link: str | None = self.url + path
         pages = 0
-        while link is not None:
+        while link is not None and (most is None or pages < most):
             with urllib.request.urlopen(link, timeout=600) as answer:
                 answer.read()
                 named = answer.headers.get("link")

@@ -69,10 +69,11 @@ def count_in_window(heads: pa.Table, start: datetime) -> int:
 def _is_gguf(row: dict[str, Any], *, filtered: bool) -> bool:
     """Say what `parse_listing_page`, or without the filter `says_gguf`, says of a row (rule 10)."""
     tags, siblings = row.get("tags"), row.get("siblings")
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        if filtered:
-            return True
-    elif "gguf" in tags:
+    tagged = isinstance(tags, list) and "gguf" in tags
+    if tagged and filtered:
+        return True  # the common case, without a look at every tag
+    readable = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+    if (tagged and readable) or (filtered and not readable):
         return True
     names = (
         (file.get("rfilename") for file in siblings or () if isinstance(file, dict))
