@@ -80,22 +80,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-TOGETHER = ("test_two_months.py", "test_edited_days.py", "test_recorded_days.py")
-"""Modules whose tests share days of syncing: with one parameter they run in one process."""
+BY_PARAMETER = ("test_edited_days.py", "test_recorded_days.py")
+"""Modules whose tests share days of syncing that each of their parameters needs anew."""
 
 
 class OneStoryOneProcess(LoadGroupScheduling):
-    """Keeps tests that share an expensive fixture together; all others go to whoever is free.
+    """Keeps the tests of a module of whole syncs together, since they share days that were synced once.
 
-    The groups of pytest-xdist 3.8 (`xdist_group`) are lost on pytest 9.2, which keeps node ids elsewhere.
+    All others go to whoever is free. The groups of pytest-xdist 3.8 (`xdist_group`) are lost on pytest 9.2,
+    which keeps node ids elsewhere.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        module, _, test = nodeid.partition("::")
-        if Path(module).name not in TOGETHER:
+        name, _, test = nodeid.partition("::")
+        module = Path(name)
+        if module.parent.name not in ("gguf_assets_tests", "orchestration"):
             return nodeid
-        _, bracket, parameter = test.partition("[")
-        return f"{module}{bracket}{parameter}"
+        if module.name not in BY_PARAMETER:
+            return name
+        return name + "".join(test.partition("[")[1:])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are cores: many tests wait for a process they have started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
