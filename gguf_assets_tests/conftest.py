@@ -102,12 +102,6 @@ class OneStoryOneProcess(LoadGroupScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than there are cores: many tests wait for a process they have started."""
-    return (os.cpu_count() or 1) + 1
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStoryOneProcess:
     """Use that scheduler, whatever `--dist` says."""
     return OneStoryOneProcess(config, log)
