@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.catalogue.heads import first_of_each
 from gguf_assets.catalogue.ordering import created_keys, in_order
 from gguf_assets.catalogue.parse import LISTED, ListedPage, says_gguf
 from gguf_assets.catalogue.schema import STRINGS
@@ -77,9 +78,7 @@ def gather_extras(
         everything = everything.set_column(
             position, LISTED.field(position), pc.coalesce(known, everything["created_at"].combine_chunks())
         )
-    codes = everything["hub_id"].combine_chunks().dictionary_encode().indices
-    _, first = np.unique(np.asarray(codes), return_index=True)
-    return Extras(in_order(everything.take(pa.array(np.sort(first))).combine_chunks()), seen_by)
+    return Extras(in_order(first_of_each(everything).combine_chunks()), seen_by)
 
 
 class ExtraCursor:

@@ -53,10 +53,15 @@ def parse_heads(name: str, content: bytes, *, filtered: bool = True) -> pa.Table
 
 def distinct_heads(pages: Iterable[pa.Table]) -> pa.Table:
     """Return the heads of all pages in one table, each repository once: its first row counts."""
-    heads = pa.concat_tables([HEADS.empty_table(), *pages]).combine_chunks()
-    codes = heads["hub_id"].combine_chunks().dictionary_encode().indices
+    return first_of_each(pa.concat_tables([HEADS.empty_table(), *pages]))
+
+
+def first_of_each(rows: pa.Table) -> pa.Table:
+    """Return the first row of every repository (`hub_id`), in the order of the rows."""
+    rows = rows.combine_chunks()
+    codes = rows["hub_id"].combine_chunks().dictionary_encode().indices
     _, first = np.unique(np.asarray(codes), return_index=True)
-    return heads if len(first) == heads.num_rows else heads.take(pa.array(np.sort(first)))
+    return rows if len(first) == rows.num_rows else rows.take(pa.array(np.sort(first)))
 
 
 def count_in_window(heads: pa.Table, start: datetime) -> int:

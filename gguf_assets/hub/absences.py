@@ -7,7 +7,6 @@ does not: whom to ask after, and what the answers prove (`catalogue/absence`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from gguf_assets.errors import TransientError
-from gguf_assets.hub.client import HubAnswer, HubClient, expect_json
-from gguf_assets.hub.errors import FailedTryError, is_unreachable
+from gguf_assets.hub.client import HubClient
+from gguf_assets.hub.details import ABOUT_ONE, FAILURES_IN_A_ROW, NAME, expect_model_info
+from gguf_assets.hub.errors import is_unreachable
 from gguf_assets.hub.walk import FULL_FIELDS
 from gguf_assets.jsontext import parse_json
 
@@ -26,9 +26,6 @@ GATED = 403
 CONTROL_EVERY = 50
 """Models asked after between two looks at the control."""
 
-_ABOUT_ONE = frozenset({400, 401, 403, 404, 410, 451})
-_FAILURES_IN_A_ROW = 5
-_NAME = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)?", re.ASCII)
 _EXPAND = urlencode([("expand", field) for field in FULL_FIELDS])
 
 
@@ -104,7 +101,7 @@ def ask_after(
             said = _ask(client, model.model_id)
         except TransientError as error:
             in_a_row += 1
-            if in_a_row >= _FAILURES_IN_A_ROW:
+            if in_a_row >= FAILURES_IN_A_ROW:
                 if is_unreachable(error):
                     raise
                 break
@@ -192,19 +189,13 @@ def _ask(client: HubClient, name: str) -> _Said:
     Raises:
         TransientError, PermanentError: as `HubClient.get`.
     """
-    if _NAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         return _Said(400)
-    got = client.get(f"/api/models/{name}?{_EXPAND}", allow_status=_ABOUT_ONE, check=_check_info)
+    got = client.get(f"/api/models/{name}?{_EXPAND}", allow_status=ABOUT_ONE, check=expect_model_info)
     if got.status == 200:
         return _Said(200, got.content, got.requests, got.date)
     gated = got.headers.get("x-error-code") == "GatedRepo"
     return _Said(GATED if gated else got.status, None, got.requests, got.date)
-
-
-def _check_info(answer: HubAnswer) -> None:
-    info = expect_json(answer)
-    if not isinstance(info, dict) or not isinstance(info.get("_id"), str):
-        raise FailedTryError("answered with a model info that has no `_id`")
 
 
 def _identity(info: bytes) -> Any:

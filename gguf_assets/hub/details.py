@@ -25,10 +25,13 @@ RECREATED = 409
 MALFORMED = 400
 """Status of a target that was never asked for, its name or commit being none."""
 
-# What the Hub may say about one repository without the run being wrong as a whole.
-_ABOUT_ONE = frozenset({400, 401, 403, 404, 410, 451})
-_FAILURES_IN_A_ROW = 5
-_NAME = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)?", re.ASCII)
+ABOUT_ONE = frozenset({400, 401, 403, 404, 410, 451})
+"""What the Hub may say about one repository without the run being wrong as a whole."""
+
+FAILURES_IN_A_ROW = 5
+"""Repositories out of reach one after another at which it is not they that are to blame."""
+
+NAME = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 StopReason = Literal["done", "budget", "deadline", "failing"]
@@ -146,7 +149,7 @@ def fetch_details(
         except TransientError as error:
             failed += 1
             in_a_row += 1
-            if in_a_row >= _FAILURES_IN_A_ROW:
+            if in_a_row >= FAILURES_IN_A_ROW:
                 if is_unreachable(error):
                     raise
                 reason = "failing"
@@ -167,11 +170,11 @@ def fetch_detail(client: HubClient, target: DetailTarget) -> DetailAnswer:
         TransientError, PermanentError: as `HubClient.get`; what the Hub says about this one repository
             (gone, private, gated) is an answer, not an error.
     """
-    if _NAME.fullmatch(target.model_id) is None or _SHA.fullmatch(target.sha) is None:
+    if NAME.fullmatch(target.model_id) is None or _SHA.fullmatch(target.sha) is None:
         return _answer(target, MALFORMED)
     check = _InfoCheck(target.sha)
     repository = f"/api/models/{target.model_id}"
-    got = client.get(f"{repository}/revision/{target.sha}?blobs=true", allow_status=_ABOUT_ONE, check=check)
+    got = client.get(f"{repository}/revision/{target.sha}?blobs=true", allow_status=ABOUT_ONE, check=check)
     if got.status != 200:
         return _answer(target, got.status, requests=got.requests)
     if check.info["_id"] != target.hub_id:
@@ -198,7 +201,7 @@ def _fetch_tree(client: HubClient, path: str) -> tuple[int, tuple[bytes, ...], i
     while following is not None:
         followed.add(following)
         page = PageCheck(client.endpoint, followed)
-        got = client.get(following, allow_status=_ABOUT_ONE, check=page)
+        got = client.get(following, allow_status=ABOUT_ONE, check=page)
         requests += got.requests
         if got.status != 200:
             return got.status, (), requests
@@ -217,6 +220,18 @@ def _answer(
     return DetailAnswer(target.hub_id, target.model_id, target.sha, status, info, tree, requests)
 
 
+def expect_model_info(answer: HubAnswer) -> dict[str, Any]:
+    """Return the body as a model info.
+
+    Raises:
+        FailedTryError: it is none.
+    """
+    info = expect_json(answer)
+    if not isinstance(info, dict) or not isinstance(info.get("_id"), str):
+        raise FailedTryError("answered with a model info that has no `_id`")
+    return info
+
+
 class _InfoCheck:
     """Judges an answer as a model info at a commit and keeps the one that passed as `info`."""
 
@@ -225,9 +240,7 @@ class _InfoCheck:
         self.info: dict[str, Any] = {}
 
     def __call__(self, answer: HubAnswer) -> None:
-        info = expect_json(answer)
-        if not isinstance(info, dict) or not isinstance(info.get("_id"), str):
-            raise FailedTryError("answered with a model info that has no `_id`")
+        info = expect_model_info(answer)
         if info.get("sha") != self._sha:
             raise FailedTryError("answered with the model info of another commit")
         self.info = info

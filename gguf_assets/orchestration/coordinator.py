@@ -12,12 +12,9 @@ from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 
 from gguf_assets.errors import GgufAssetsError
-from gguf_assets.orchestration.jobs import WRITES, time_limit
+from gguf_assets.orchestration.jobs import ASSET_JOB, WRITES, time_limit
 from gguf_assets.orchestration.runs import reap_dead_runs
 from gguf_assets.settings.load import load_settings
-
-ASSET_JOB = "__ASSET_JOB"
-"""How Dagster names the job of runs that are launched from the asset graph."""
 
 
 class ReapingRunCoordinator(QueuedRunCoordinator):

@@ -22,6 +22,9 @@ DAILY_SYNC, FULL_SYNC = "daily_sync", "full_sync"
 SYNCS = (DAILY_SYNC, FULL_SYNC)
 """The jobs that capture a day."""
 
+ASSET_JOB = "__ASSET_JOB"
+"""Begins the name of the job under which Dagster runs assets that are launched without a job of ours."""
+
 WRITES = {"gguf/writes": "catalogue"}
 """Runs with this tag wait for one another in the run queue."""
 

@@ -10,13 +10,10 @@ from datetime import date
 
 import dagster as dg
 
-from gguf_assets.orchestration.jobs import FULL_SYNC, SYNCS, WRITES
+from gguf_assets.orchestration.jobs import ASSET_JOB, FULL_SYNC, SYNCS, WRITES
 from gguf_assets.orchestration.runs import reap_dead_runs
 
 PARTITION = "dagster/partition"
-_ASSETS_ALONE = "__ASSET_JOB"
-"""Begins the name of the job under which Dagster runs assets that are materialised without a job of ours."""
-
 _LISTING = dg.AssetKey("hub_listing")
 
 _PENDING = [
@@ -33,9 +30,7 @@ def pending_runs(instance: dg.DagsterInstance, day: date | None = None) -> list[
     reap_dead_runs(instance)
     tags = {} if day is None else {PARTITION: day.isoformat()}
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=_PENDING, tags=tags))
-    return [
-        run for run in runs if run.job_name.startswith(_ASSETS_ALONE) or WRITES.items() <= run.tags.items()
-    ]
+    return [run for run in runs if run.job_name.startswith(ASSET_JOB) or WRITES.items() <= run.tags.items()]
 
 
 def is_sync(run: dg.DagsterRun) -> bool:
@@ -43,7 +38,7 @@ def is_sync(run: dg.DagsterRun) -> bool:
     if run.job_name in SYNCS:
         return True
     chosen = run.asset_selection
-    return run.job_name.startswith(_ASSETS_ALONE) and (not chosen or _LISTING in chosen)
+    return run.job_name.startswith(ASSET_JOB) and (not chosen or _LISTING in chosen)
 
 
 def is_full_sync(run: dg.DagsterRun) -> bool:

@@ -183,8 +183,8 @@ def when_failed(
     )
     if reason is not None:
         return dg.SkipReason(mask(f"{told} · {reason}"))
-    # What failed was to replace an earlier sync of today: without being told, a sync of a published day looks
-    # at nothing. Elsewhere it goes on where the failed one stopped.
+    # What failed was to replace an earlier sync of today, so the Hub is looked at anew. Elsewhere the repair
+    # goes on where the failed one stopped.
     config = REFETCH_CONFIG if today in store.published.days() else {}
     return dg.RunRequest(run_key=f"repair:{last.sync_id}", partition_key=today.isoformat(), run_config=config)
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.catalogue.extras import LISTING_ROUTE, NAME_ROUTE
+
 REQUIRED_FIELDS = ("hub_id", "model_id", "sha", "created_at", "last_modified", "downloads", "likes")
 """Columns of `models` without which a listed model says too little."""
 
@@ -64,10 +66,6 @@ class Gate:
 
     passed: bool
     text: str
-
-
-BY_FILTER, BY_NAME = "gguf", "name"
-"""The routes in `discovered_by` of a model that the listing shows, and of one found by its name."""
 
 
 class ListingCounts:
@@ -216,7 +214,7 @@ def _count(mask: pa.Array) -> int:
 
 def _only_elsewhere(routes: Collection[str]) -> bool:
     """Whether a model that the listing lacks was seen by another discovery route, and not by its name."""
-    return BY_NAME not in routes and any(route != BY_FILTER for route in routes)
+    return NAME_ROUTE not in routes and any(route != LISTING_ROUTE for route in routes)
 
 
 def _require_possible(counts: Mapping[str, int], filled: Mapping[str, int]) -> None:
