@@ -36,17 +36,26 @@ from gguf_assets_tests.running import wait_until
 pytestmark = pytest.mark.slow
 
 THRESHOLD, REPAIR = "full_sync_threshold_sensor", "failed_sync_repair_sensor"
-TODAY = datetime.now(UTC).date()
-LONG_AGO, NEVER_SEEN = TODAY - timedelta(days=8), TODAY - timedelta(days=4)
+AGE = timedelta(days=8)
 MODELS = [repository(f"owner/model-{number}") for number in range(3)]
 MODULE = "gguf_assets.definitions"
 Status = dg.DagsterRunStatus
 
 
-class Daemon:
-    """The loops of Dagster's daemon, turned by hand."""
+def present_day() -> date:
+    """Return today, which does not end while a test runs: shortly before midnight that is waited for."""
+    now = datetime.now(UTC)
+    left = timedelta(days=1) - (now - now.replace(hour=0, minute=0, second=0, microsecond=0))
+    if left < timedelta(minutes=4):
+        time.sleep(left.total_seconds() + 1)
+    return datetime.now(UTC).date()
 
-    def __init__(self, player: Player, workspace: Any) -> None:
+
+class Daemon:
+    """The loops of Dagster's daemon, turned by hand; the last full sync was eight days ago."""
+
+    def __init__(self, player: Player, workspace: Any, today: date) -> None:
+        self.today, self.long_ago, self.never_seen = today, today - AGE, today - timedelta(days=4)
         self.player, self.instance, self._workspace = player, player.instance, workspace
         self._log = logging.getLogger("daemon")
         self._queue = QueuedRunCoordinatorDaemon(1)
@@ -145,13 +154,14 @@ def stalled() -> Fault:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A catalogue in staging, where the automation is on, whose last full sync is eight days old."""
-    with hub_of(dict.fromkeys((LONG_AGO, TODAY), MODELS), day=LONG_AGO, tick=0) as hub:
+    today = present_day()
+    with hub_of(dict.fromkeys((today - AGE, today), MODELS), day=today - AGE, tick=0) as hub:
         catalogue = Catalogue(tmp_path, hub, SYNC_ENVIRONMENT="staging", HF_TOKEN="hf_" + "x" * 20)
         config = catalogue.data / "config" / "sync-config-staging.yaml"
         config.parent.mkdir(parents=True)
         config.write_text("environment: staging\nerror_handling:\n  recovery_delay_seconds: 0\n")
         assert catalogue.sync().code == 0
-        hub.set_day(TODAY)
+        hub.set_day(today)
         hub.clear_requests()
         home = str(catalogue.store.layout.dagster_home)
         target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name=MODULE)
@@ -159,20 +169,21 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
             playing(catalogue, DAGSTER_HOME=home) as player,
             create_test_daemon_workspace_context(target, player.instance) as workspace,
         ):
-            yield Daemon(player, workspace)
+            yield Daemon(player, workspace, today)
 
 
 def test_a_full_sync_that_is_due_hangs_is_ended_and_repaired_and_days_are_backfilled(
     daemon: Daemon, stalled: Fault
 ) -> None:
     player, catalogue = daemon.player, daemon.player.catalogue
+    today, long_ago, never_seen = daemon.today, daemon.long_ago, daemon.never_seen
     hub, history = catalogue.hub, catalogue.store.history
 
     # The sensor is on without anybody's doing, and asks for one run however often it is evaluated.
     assert daemon.look(THRESHOLD).status is TickStatus.SUCCESS
     (full,) = daemon.runs(sensor_name=THRESHOLD)
     assert (full.job_name, full.status) == ("full_sync", Status.QUEUED)
-    assert full.tags["dagster/run_key"] == f"full:{LONG_AGO}T12:00:00+00:00:{TODAY}"
+    assert full.tags["dagster/run_key"] == f"full:{long_ago}T12:00:00+00:00:{today}"
     assert full.tags["dagster/max_runtime"] == str(6 * 3600)
     tick = daemon.look(THRESHOLD, later=301)
     assert tick.status is TickStatus.SKIPPED
@@ -198,7 +209,7 @@ def test_a_full_sync_that_is_due_hangs_is_ended_and_repaired_and_days_are_backfi
     hub.faults.clear()
     last = history.syncs()[-1]
     assert (last.run_id, last.state, last.category) == (full.run_id, "failed", "system")
-    assert catalogue.store.published.days() == [LONG_AGO]
+    assert catalogue.store.published.days() == [long_ago]
 
     # The other sensor asks for the repair, which goes on where the killed run stopped, under its plan.
     tick = daemon.look(REPAIR, later=700)
@@ -209,20 +220,20 @@ def test_a_full_sync_that_is_due_hangs_is_ended_and_repaired_and_days_are_backfi
     last = history.syncs()[-1]
     assert (last.mode, last.reason, last.trigger) == ("full", "explicit", f"sensor {REPAIR}")
     assert "going on with capture run 01" in daemon.text(repair)
-    assert catalogue.store.published.days() == [LONG_AGO, TODAY]
+    assert catalogue.store.published.days() == [long_ago, today]
 
     # A backfill: one run at a time, in the order of the days, whatever order they were named in.
     before = catalogue.published()
     hub.clear_requests()
-    daemon.backfill("daily_sync", [LONG_AGO, NEVER_SEEN, TODAY], launchpad(mode="full"))
+    daemon.backfill("daily_sync", [long_ago, never_seen, today], launchpad(mode="full"))
     runs = {run.tags["dagster/partition"]: run for run in daemon.finish(backfill="backfill")}
     assert {day: run.status for day, run in runs.items()} == {
-        str(LONG_AGO): Status.SUCCESS,
-        str(NEVER_SEEN): Status.FAILURE,
-        str(TODAY): Status.SUCCESS,
+        str(long_ago): Status.SUCCESS,
+        str(never_seen): Status.FAILURE,
+        str(today): Status.SUCCESS,
     }
     times = []
-    for day in (LONG_AGO, NEVER_SEEN, TODAY):
+    for day in (long_ago, never_seen, today):
         record = player.instance.get_run_record_by_id(runs[str(day)].run_id)
         assert record is not None
         times += [record.start_time, record.end_time]
@@ -230,37 +241,37 @@ def test_a_full_sync_that_is_due_hangs_is_ended_and_repaired_and_days_are_backfi
 
     # A captured day is derived again without a request, as it was; today is fetched again in full.
     ran = {day: player.ended(run.run_id) for day, run in runs.items()}
-    assert f"Nothing is fetched: {LONG_AGO} has a complete capture, run 01" in ran[str(LONG_AGO)].lines
-    assert ran[str(TODAY)].choice == ("full", "explicit")
-    assert ran[str(TODAY)].listing["requests"] == len(hub.requests) > 0
-    assert ran[str(LONG_AGO)].listing["requests"] == 0
+    assert f"Nothing is fetched: {long_ago} has a complete capture, run 01" in ran[str(long_ago)].lines
+    assert ran[str(today)].choice == ("full", "explicit")
+    assert ran[str(today)].listing["requests"] == len(hub.requests) > 0
+    assert ran[str(long_ago)].listing["requests"] == 0
     after = catalogue.published()
     changed = {path for path in before if after[path] != before[path]}
     assert changed, "the manifest of today names another capture"
-    assert not [path for path in changed if str(LONG_AGO) in path]
+    assert not [path for path in changed if str(long_ago) in path]
 
     # A day that nobody captured fails at once and for good, with the reason, and leaves no trace.
-    lost = ran[str(NEVER_SEEN)]
+    lost = ran[str(never_seen)]
     assert lost.record is None
     (failure,) = [
         event.dagster_event.step_failure_data
-        for event in player.instance.all_logs(runs[str(NEVER_SEEN)].run_id)
+        for event in player.instance.all_logs(runs[str(never_seen)].run_id)
         if event.dagster_event is not None and event.dagster_event.is_step_failure
     ]
     described = failure.user_failure_data
     assert described is not None
-    assert f"{NEVER_SEEN} cannot be captured any more" in str(described.description)
-    assert f"Days that can be rebuilt from their captures: {LONG_AGO}, {TODAY}." in str(described.description)
+    assert f"{never_seen} cannot be captured any more" in str(described.description)
+    assert f"Days that can be rebuilt from their captures: {long_ago}, {today}." in str(described.description)
     assert "the Hub shows only the present" in str(described.description)
-    assert "STEP_UP_FOR_RETRY" not in daemon.text(runs[str(NEVER_SEEN)])
+    assert "STEP_UP_FOR_RETRY" not in daemon.text(runs[str(never_seen)])
     assert len(daemon.runs(backfill="backfill")) == 3, "no run was repeated"
 
     # The same from the asset graph, whose runs have no job of ours: one at a time, in order, and bounded.
     hub.clear_requests()
     syncs = len(history.syncs())
-    daemon.backfill_assets([LONG_AGO, TODAY])
+    daemon.backfill_assets([long_ago, today])
     graph_runs = daemon.finish(backfill="assets")
-    assert [run.tags["dagster/partition"] for run in graph_runs] == [str(LONG_AGO), str(TODAY)]
+    assert [run.tags["dagster/partition"] for run in graph_runs] == [str(long_ago), str(today)]
     assert [run.status for run in graph_runs] == [Status.SUCCESS] * 2, daemon.text(graph_runs[0])
     assert all(run.tags["dagster/max_runtime"] == str(6 * 3600) for run in graph_runs)
     records = [player.instance.get_run_record_by_id(run.run_id) for run in graph_runs]
