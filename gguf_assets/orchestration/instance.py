@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from gguf_assets.atomic import write_atomically
 from gguf_assets.errors import ErrorCategory, PermanentError, Refused
-from gguf_assets.store.atomic import write_atomically
 
 _FULL_BYTES = 1_000_000
 

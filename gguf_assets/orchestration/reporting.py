@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from gguf_assets.atomic import write_atomically
 from gguf_assets.orchestration.runs import REQUESTS_BEFORE
-from gguf_assets.store.atomic import write_atomically
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import read_table
 from gguf_assets.store.history import SyncMetadata, failure_metadata

@@ -13,9 +13,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from gguf_assets.atomic import damaged, read_json, storage_errors, write_json
 from gguf_assets.catalogue.schema import DATASETS, SCHEMA_VERSION
 from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.atomic import damaged, read_json, storage_errors, write_json
 from gguf_assets.store.datasets import WRITER, DatasetInfo, DatasetWriter
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.manifests import BaselineRef, CandidateManifest, CaptureRef, Verdict, with_file

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
+from gguf_assets.atomic import write_json
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.store.answers import ANSWERS_PER_FILE, AnswerStore, StoredAnswer, iter_sealed
-from gguf_assets.store.atomic import write_json
 from gguf_assets.store.capture_manifest import (
     AbsenceEntry,
     CaptureManifest,

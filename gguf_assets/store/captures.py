@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from datetime import date
 
+from gguf_assets.atomic import read_json, storage_errors, write_json
 from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.atomic import read_json, storage_errors, write_json
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.capture_manifest import CaptureManifest, CapturePlan
 from gguf_assets.store.compressed import capture_damaged

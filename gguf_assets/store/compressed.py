@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from gguf_assets.atomic import damaged, storage_errors, write_atomically
 from gguf_assets.errors import PermanentError
-from gguf_assets.store.atomic import damaged, storage_errors, write_atomically
 
 _CODEC = pa.Codec("zstd", compression_level=3)
 

@@ -16,15 +16,15 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gguf_assets.catalogue.schema import ROW_GROUP_ROWS
-from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.atomic import (
+from gguf_assets.atomic import (
     abandon_replacing,
     begin_replacing,
     damaged,
     finish_replacing,
     storage_errors,
 )
+from gguf_assets.catalogue.schema import ROW_GROUP_ROWS
+from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.store.digests import RowDigest, sha256_of
 from gguf_assets.store.layout import parse_day
 

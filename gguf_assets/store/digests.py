@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.atomic import storage_errors
 from gguf_assets.catalogue.schema import ROW_GROUP_ROWS
-from gguf_assets.store.atomic import storage_errors
 
 
 def sha256_of(path: Path) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from gguf_assets.atomic import read_json, storage_errors, write_json
 from gguf_assets.errors import ErrorCategory
-from gguf_assets.store.atomic import read_json, storage_errors, write_json
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.spool import append_whole
 

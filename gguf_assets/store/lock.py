@@ -17,8 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from gguf_assets.atomic import read_json, storage_errors, write_json
 from gguf_assets.errors import PermanentError, Refused
-from gguf_assets.store.atomic import read_json, storage_errors, write_json
 from gguf_assets.store.layout import Layout
 
 _PATIENCE_SECONDS = 0.2

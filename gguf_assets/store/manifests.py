@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from gguf_assets.store.atomic import json_bytes
+from gguf_assets.atomic import json_bytes
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import DatasetInfo
 

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from gguf_assets.catalogue.schema import DATASETS
-from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.atomic import (
+from gguf_assets.atomic import (
     damaged,
     json_bytes,
     read_json,
@@ -28,6 +26,8 @@ from gguf_assets.store.atomic import (
     write_atomically,
     write_json,
 )
+from gguf_assets.catalogue.schema import DATASETS
+from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.store.datasets import matches, verify
 from gguf_assets.store.layout import Layout, parse_day
 from gguf_assets.store.manifests import CandidateManifest, PublishedManifest

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gguf_assets.store.atomic import storage_errors
+from gguf_assets.atomic import storage_errors
 
 
 class Spool:

@@ -7,9 +7,9 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from gguf_assets.atomic import write_json
 from gguf_assets.catalogue.schema import DATASETS
 from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.atomic import write_json
 from gguf_assets.store.candidates import Candidates
 from gguf_assets.store.datasets import matches
 from gguf_assets.store.layout import Layout

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from gguf_assets.atomic import read_json, replacing, sweep, write_atomically, write_json
 from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.atomic import read_json, replacing, sweep, write_atomically, write_json
 from gguf_assets_tests.store.processes import contents, outcomes_of_dying
 
 

@@ -1,30 +1,25 @@
-"""The command line: parses, calls and prints; it has no rules of its own.
+"""The commands that sync, show and serve; those of the configuration are in `config`.
 
-Exit codes: 0 done · 1 ran, but failed or did not publish · 2 refused before starting (usage, settings) ·
-130 interrupted by SIGINT or SIGTERM.
-With `--json` the last line of stdout is one JSON object. Errors go to stderr, without a traceback unless
-`--debug` is given. Heavy modules are imported by the command that needs them.
+Heavy modules are imported by the command that needs them.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
 import logging
 import os
 import signal
 import sys
-import traceback
 import warnings
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated
 
 import typer
 
 from gguf_assets import __version__
-from gguf_assets.errors import ErrorCategory, GgufAssetsError, Refused
+from gguf_assets.cli.exits import FAILED, Json, clear, print_json, show_tracebacks
+from gguf_assets.errors import ErrorCategory, Refused
 
 app = typer.Typer(
     name="gguf-assets",
@@ -36,12 +31,6 @@ app = typer.Typer(
 )
 hub_app = typer.Typer(no_args_is_help=True, help="The loopback Hub: recorded or generated days, no network.")
 app.add_typer(hub_app, name="hub")
-
-_REFUSED, _FAILED, _INTERRUPTED = 2, 1, 130
-_debug = False
-_P = ParamSpec("_P")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
 def main() -> None:
@@ -80,59 +69,7 @@ def options(
     ] = False,
 ) -> None:
     """One trustworthy picture a day of all GGUF models on the Hugging Face Hub, as Parquet."""
-    global _debug
-    _debug = debug
-
-
-def _clear(command: Callable[_P, None]) -> Callable[_P, None]:
-    """Turn errors of a command into a message and an exit code."""
-
-    @functools.wraps(command)
-    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except GgufAssetsError as error:
-            _fail(error, as_json=bool(kwargs.get("as_json")))
-        except KeyboardInterrupt:
-            text = "Interrupted. Nothing is lost: the same command goes on where it stopped."
-            typer.echo(text, err=True)
-            if kwargs.get("as_json"):
-                _print_json({"error": text, "category": ErrorCategory.SYSTEM.value, "published": False})
-            raise typer.Exit(_INTERRUPTED) from None
-        except (typer.Exit, BrokenPipeError):  # the end of a command, or of who was reading
-            raise
-        except Exception as error:  # noqa: BLE001 (nobody above would say it to people)
-            unexpected = GgufAssetsError(
-                f"Unexpected {type(error).__name__}: {error}",
-                category=ErrorCategory.SYSTEM,
-                remedy="Run it again with `gguf-assets --debug …` and report the traceback.",
-            )
-            _fail(unexpected, as_json=bool(kwargs.get("as_json")))
-
-    return wrapped
-
-
-def _fail(error: GgufAssetsError, *, as_json: bool) -> None:
-    from gguf_assets.masking import mask
-
-    if _debug:
-        typer.echo(mask(traceback.format_exc()), err=True)
-    message, remedy = mask(error.message), None if error.remedy is None else mask(error.remedy)
-    typer.echo(f"Error: {message}", err=True)
-    if remedy:
-        typer.echo(remedy, err=True)
-    if as_json:
-        _print_json(
-            {"error": message, "remedy": remedy, "category": error.category.value, "published": False}
-        )
-    refused = isinstance(error, Refused) or error.category is ErrorCategory.CONFIGURATION
-    raise typer.Exit(_REFUSED if refused else _FAILED)
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    import orjson
-
-    typer.echo(orjson.dumps(content).decode())
+    show_tracebacks(debug)
 
 
 def _day(text: str | None, option: str = "--date") -> date | None:
@@ -158,7 +95,7 @@ def _no_date(text: str, option: str) -> date:
 
 
 @app.command()
-@_clear
+@clear
 def sync(
     day: Annotated[
         str | None,
@@ -201,7 +138,7 @@ def sync(
     if because is not None:
         plan = dry_run(chosen, asked, details, force=force, refetch=refetch, because=because)
         if as_json:
-            _print_json(plan.as_json())
+            print_json(plan.as_json())
         else:
             print_dry_run(plan)
         return
@@ -210,15 +147,15 @@ def sync(
     with ProgressBars(quiet=as_json) as progress:
         outcome = sync_day(chosen, asked, details, force=force, refetch=refetch, progress=progress)
     if as_json:
-        _print_json(outcome.as_json())
+        print_json(outcome.as_json())
     else:
         print_outcome(outcome)
     if not outcome.published:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FAILED)
 
 
 @app.command()
-@_clear
+@clear
 def rederive(
     first: Annotated[
         str | None, typer.Option("--from", metavar="DAY", help="First day; the first stored one if left out.")
@@ -256,13 +193,13 @@ def rederive(
             if not as_json:
                 progress.say(f"{day}  {done[day.isoformat()]}")
     if as_json:
-        _print_json({"days": done, "requests": 0})
+        print_json({"days": done, "requests": 0})
     elif not done:
         typer.echo("Nothing to do: no stored day is in the range." if not upgrade else "Nothing to upgrade.")
 
 
 @app.command()
-@_clear
+@clear
 def status(
     as_json: Json = False,
     shown: Annotated[int, typer.Option("--last", min=1, help="How many syncs and days to show.")] = 10,
@@ -276,13 +213,13 @@ def status(
 
     facts = overview(os.environ)
     if as_json:
-        _print_json(facts.as_json())
+        print_json(facts.as_json())
     else:
         print_overview(facts, shown)
 
 
 @app.command()
-@_clear
+@clear
 def report(
     day: Annotated[
         str | None,
@@ -295,13 +232,13 @@ def report(
 
     chosen, text = stored_report(os.environ, _day(day))
     if as_json:
-        _print_json({"date": chosen.isoformat(), "report": text})
+        print_json({"date": chosen.isoformat(), "report": text})
     else:
         typer.echo(text)
 
 
 @app.command()
-@_clear
+@clear
 def doctor(as_json: Json = False) -> None:
     """Say what is in force, what is missing and what to do; asks the Hub for its clock once."""
     from gguf_assets.orchestration.doctor import examine
@@ -309,15 +246,15 @@ def doctor(as_json: Json = False) -> None:
 
     examination = examine(os.environ)
     if as_json:
-        _print_json(examination.as_json())
+        print_json(examination.as_json())
     else:
         print_examination(examination)
     if not examination.healthy:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FAILED)
 
 
 @app.command()
-@_clear
+@clear
 def dev(
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Address of the UI.")] = "127.0.0.1",
@@ -329,7 +266,7 @@ def dev(
 
 
 @app.command()
-@_clear
+@clear
 def demo(
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Where to put the data; made anew every time.")
@@ -350,7 +287,7 @@ def demo(
 
 
 @hub_app.command("serve")
-@_clear
+@clear
 def hub_serve(
     recording: Annotated[Path, typer.Option(help="Folder with YYYY-MM-DD.jsonl.gz files.")],
     day: Annotated[
@@ -380,7 +317,7 @@ def hub_serve(
 
 
 @hub_app.command("generate")
-@_clear
+@clear
 def hub_generate(
     folder: Annotated[Path, typer.Argument(help="Folder to write YYYY-MM-DD.jsonl.gz files to.")],
     repositories: Annotated[int, typer.Option(min=1, help="Repositories on the first day.")] = 300,
@@ -396,7 +333,3 @@ def hub_generate(
         if path.suffix == ".json":
             typer.echo(f"wrote {path} (what truly happened from day to day)")
     typer.echo(f"Serve it: gguf-assets hub serve --recording {folder} --day {hub.days[0]}")
-
-
-if __name__ == "__main__":
-    main()

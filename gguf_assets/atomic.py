@@ -1,7 +1,7 @@
 """Writing a file so that it is there whole or not at all, and errors of the disk in plain words.
 
 A file is written beside its target under a name that starts with a dot and ends in `.tmp`, synced to disk
-and renamed. What belongs here: that one protocol, for every file of the store. What does not: what stands
+and renamed. What belongs here: that one protocol, for every file of the product. What does not: what stands
 in the files.
 """
 
@@ -39,14 +39,21 @@ _REMEDIES = {
 }
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write a file so that readers see the old content or the new one, also after a crash.
+
+    Args:
+        path: the file.
+        data: its whole content.
+        mode: its permissions from the first moment on; what the process gives new files when None.
 
     Raises:
         PermanentError: the disk refused (category `storage`).
     """
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(data)
+    with replacing(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -59,7 +66,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def json_bytes(content: Any) -> bytes:
-    """Return the bytes in which the store keeps a JSON document; equal content gives equal bytes."""
+    """Return the bytes in which a JSON document is kept; equal content gives equal bytes."""
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
