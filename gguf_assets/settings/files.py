@@ -64,7 +64,7 @@ def find_file(document: Document[Any], config_dir: Path, environment: str, chose
     content = shipped_profile(document, environment)
     return FoundFile(
         None,
-        file_layer(document.model, content, f"{PROFILE}{environment}"),
+        file_layer(document.model, content, f"{PROFILE}{environment}", lines=False),
         f"{PROFILE}{environment} (there is neither {active.name} nor {named.name} in {config_dir})",
     )
 

@@ -42,6 +42,9 @@ class Key:
         environment_only: a secret whose value never stands in the tree.
         secret: its values are never shown.
         variables: named environment variables that override it, in order of precedence.
+        unit: what a number counts; None where it counts nothing.
+        reload: a change takes effect when the code location is loaded anew; else at the next sync.
+        later: what will read it, where nothing does so far.
     """
 
     path: Path
@@ -50,6 +53,9 @@ class Key:
     environment_only: bool
     secret: bool
     variables: tuple[str, ...]
+    unit: str | None
+    reload: bool
+    later: str | None
 
     @property
     def label(self) -> str:
@@ -178,6 +184,9 @@ def _keys(model: type[BaseModel], parent: Path) -> Iterator[Key]:
             environment_only=annotation is NoneType,
             secret=bool(extra.get("secret")),
             variables=tuple(cast("list[str]", extra.get("env", []))),
+            unit=cast("str | None", extra.get("unit")),
+            reload=bool(extra.get("reload")),
+            later=cast("str | None", extra.get("later")),
         )
 
 

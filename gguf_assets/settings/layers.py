@@ -34,6 +34,21 @@ class Contradiction:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """Values that are allowed and probably not meant: shown, and never in the way.
+
+    Attributes:
+        keys: the dotted keys concerned; the first is the one to change.
+        text: what they lead to.
+        hint: what to do about it.
+    """
+
+    keys: tuple[str, ...]
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class Document(Generic[M]):
     """A configuration document.
 
@@ -43,6 +58,7 @@ class Document(Generic[M]):
         environment_file: name of an environment's file, with `{environment}` in it.
         prefix: how the generic variables begin, before `SECTION__KEY`.
         contradictions: the rules between keys.
+        advice: what is allowed and probably not meant, given the settings and the origins of all keys.
     """
 
     model: type[M]
@@ -50,14 +66,29 @@ class Document(Generic[M]):
     environment_file: str
     prefix: str
     contradictions: Callable[[M], Iterable[Contradiction]]
+    advice: Callable[[M, Mapping[str, str]], Iterable[Advice]] = lambda settings, origins: ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where values come from: a layer's name and, in a file, the lines of its keys."""
+
+    origin: str
+    lines: Mapping[Path, int] = field(default_factory=dict)
+
+    def at(self, path: Path) -> str:
+        """Return where a key stands, for people."""
+        line = self.lines.get(path)
+        return self.origin if line is None else f"{self.origin}, line {line}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A value, and where it came from."""
+    """A value and where it came from: the layer, and for people the line in its file, too."""
 
     value: Any
     origin: str
+    where: str
 
 
 @dataclass
@@ -79,20 +110,29 @@ class Layer:
 
 @dataclass(frozen=True)
 class Resolved(Generic[M]):
-    """A valid configuration and the origin of every key."""
+    """A valid configuration.
+
+    Attributes:
+        settings: the checked tree.
+        origins: the layer of every dotted key.
+        places: the same, with the line where the layer is a file.
+        advice: what is allowed and probably not meant.
+    """
 
     settings: M
     origins: Mapping[str, str]
+    places: Mapping[str, str]
+    advice: tuple[Advice, ...]
 
 
-def file_layer(model: type[BaseModel], content: bytes, origin: str) -> Layer:
-    """Return what a file says."""
+def file_layer(model: type[BaseModel], content: bytes, origin: str, *, lines: bool = True) -> Layer:
+    """Return what a file says; `lines` of its keys are named where people can change them."""
     layer = Layer()
     try:
-        values = parse_yaml(content)
+        parsed = parse_yaml(content)
     except FileProblem as problem:
         return unreadable_layer(f"{FAILED}The {origin} cannot be used: {problem}")
-    _add_mapping(layer, model, (), values, origin)
+    _add_mapping(layer, model, (), parsed.values, Source(origin, parsed.lines if lines else {}))
     return layer
 
 
@@ -128,7 +168,7 @@ def override_layer(model: type[BaseModel], overrides: Mapping[str, Any]) -> Laye
         key = find_key(model, path)
         if isinstance(value, str) and key is not None and key.path == path:
             value = key.read(value)
-        _add(layer, model, path, value, COMMAND_LINE)
+        _add(layer, model, path, value, Source(COMMAND_LINE))
     return layer
 
 
@@ -155,35 +195,38 @@ def resolve(document: Document[M], layers: Sequence[Layer]) -> Resolved[M]:
     if problems:
         raise InvalidSettings(problems)
     origins = {dotted(path): DEFAULT for path in keys_of(document.model)}
+    places = origins | {dotted(path): entry.where for path, entry in entries.items()}
     origins |= {dotted(path): entry.origin for path, entry in entries.items()}
-    return Resolved(settings=settings, origins=origins)
+    return Resolved(settings, origins, places, tuple(document.advice(settings, origins)))
 
 
 def _add_mapping(
-    layer: Layer, model: type[BaseModel], parent: Path, values: Mapping[str, Any], origin: str
+    layer: Layer, model: type[BaseModel], parent: Path, values: Mapping[str, Any], source: Source
 ) -> None:
     for name, value in values.items():
-        _add(layer, model, (*parent, name), value, origin)
+        _add(layer, model, (*parent, name), value, source)
 
 
-def _add(layer: Layer, model: type[BaseModel], path: Path, value: Any, origin: str) -> None:
+def _add(layer: Layer, model: type[BaseModel], path: Path, value: Any, source: Source) -> None:
     key = find_key(model, path)
     if key is None and path in sections_of(model):
         if isinstance(value, Mapping):
-            _add_mapping(layer, model, path, value, origin)
+            _add_mapping(layer, model, path, value, source)
         elif value is not None:
-            layer.problems.append(_no_section(path, value, origin))
+            layer.problems.append(_no_section(path, value, source.at(path)))
     elif key is None:
-        layer.problems.append(_unknown(model, path, origin))
+        layer.problems.append(_unknown(model, path, source.at(path)))
     elif key.free and key.path == path:
         if isinstance(value, Mapping):
-            layer.entries.update({(*path, str(name)): Entry(item, origin) for name, item in value.items()})
+            for name, item in value.items():
+                inner = (*path, str(name))
+                layer.entries[inner] = Entry(item, source.origin, source.at(inner))
         elif value is not None:
-            layer.problems.append(_wrong(key, value, f"must be {key.kind}", origin))
+            layer.problems.append(_wrong(key, value, f"must be {key.kind}", source.at(path)))
     else:
         if key.secret:
             _register(value)
-        layer.entries[path] = Entry(value, origin)
+        layer.entries[path] = Entry(value, source.origin, source.at(path))
 
 
 def _add_text(layer: Layer, document: Document[M], path: Path, text: str, variable: str) -> None:
@@ -191,13 +234,13 @@ def _add_text(layer: Layer, document: Document[M], path: Path, text: str, variab
     key = find_key(document.model, path)
     if key is not None and key.environment_only:
         _register(text)
-        layer.secrets[path] = Entry(text.strip(), origin)
+        layer.secrets[path] = Entry(text.strip(), origin, origin)
     elif key is None:
         layer.problems.append(_unknown_variable(document, path, origin))
     elif key.free:
-        _add(layer, document.model, path, read_json(text.strip()), origin)
+        _add(layer, document.model, path, read_json(text.strip()), Source(origin))
     else:
-        _add(layer, document.model, path, key.read(text), origin)
+        _add(layer, document.model, path, key.read(text), Source(origin))
 
 
 def _register(value: Any) -> None:
@@ -215,7 +258,7 @@ def _build(model: type[M], entries: Mapping[Path, Entry]) -> tuple[M, dict[Path,
         for detail in error.errors():
             key = _blamed(model, detail["loc"])
             if key.path not in wrong:
-                wrong[key.path] = _invalid(key, detail, entries[key.path].origin)
+                wrong[key.path] = _invalid(key, detail, entries[key.path].where)
         return model.model_validate(_nested({p: e for p, e in entries.items() if p not in wrong})), wrong
 
 
@@ -275,7 +318,7 @@ def _contradicted(
         rule.keys[0],
         shown(value, key),
         rule.allowed,
-        DEFAULT if entry is None else entry.origin,
+        DEFAULT if entry is None else entry.where,
     )
 
 

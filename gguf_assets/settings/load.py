@@ -17,10 +17,12 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from gguf_assets.settings.advice import sync_advice
 from gguf_assets.settings.fields import below, is_loopback, is_url, local_folder
 from gguf_assets.settings.files import ENVIRONMENT, PROFILE, existing_folder, find_file
 from gguf_assets.settings.layers import (
     DEFAULT,
+    Advice,
     Document,
     Entry,
     Layer,
@@ -38,6 +40,7 @@ SYNC_DOCUMENT: Final = Document(
     environment_file="sync-config-{environment}.yaml",
     prefix="GGUF_SYNC__",
     contradictions=sync_contradictions,
+    advice=sync_advice,
 )
 STATE_VARIABLE: Final = "GGUF_ASSETS_STATE_DIR"
 CONFIG_VARIABLE: Final = "GGUF_ASSETS_CONFIG_DIR"
@@ -53,6 +56,8 @@ class LoadedSettings:
         settings: the checked tree.
         origins: for every dotted key `default`, `shipped profile NAME`, `file PATH`, `environment variable
             NAME` or `command line`.
+        places: the same, with the line where it is a file.
+        advice: what is allowed and probably not meant.
         token: the Hub's token, from HUGGINGFACE_TOKEN, else HF_TOKEN.
         token_source: where the token came from.
         data_dir: the data folder, absolute.
@@ -64,6 +69,8 @@ class LoadedSettings:
 
     settings: SyncConfiguration
     origins: Mapping[str, str]
+    places: Mapping[str, str]
+    advice: tuple[Advice, ...]
     token: SecretStr | None
     token_source: str | None
     data_dir: Path
@@ -138,6 +145,8 @@ def load_settings(
     return LoadedSettings(
         settings=resolved.settings,
         origins=resolved.origins,
+        places=resolved.places,
+        advice=resolved.advice,
         token=None if token is None else SecretStr(token.value),
         token_source=None if token is None else token.origin,
         data_dir=data_dir,

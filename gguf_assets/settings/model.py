@@ -21,8 +21,7 @@ from gguf_assets.settings.sections import (
     Storage,
     SyncBehavior,
     Validation,
-    env,
-    secret,
+    about,
 )
 
 ENVIRONMENTS: tuple[str, ...] = get_args(EnvironmentName)
@@ -34,39 +33,45 @@ class SyncConfiguration(Section):
     environment: EnvironmentName = Field(
         default="production",
         description="Which of the environments this is.",
-        json_schema_extra=env("SYNC_ENVIRONMENT"),
+        json_schema_extra=about(env=("SYNC_ENVIRONMENT",), reload=True),
     )
     log_level: LogLevel = Field(
-        default="INFO", description="Least severity that is logged.", json_schema_extra=env("LOG_LEVEL")
+        default="INFO",
+        description="Least severity that is logged.",
+        json_schema_extra=about(env=("LOG_LEVEL",)),
     )
     debug_mode: Switch = Field(
         default=False,
         description="Log more, and show tracebacks, with secrets masked.",
-        json_schema_extra=env("DEBUG_MODE"),
+        json_schema_extra=about(env=("DEBUG_MODE",)),
     )
     dry_run: Switch = Field(
-        default=False, description="Show the plan and publish nothing.", json_schema_extra=env("DRY_RUN")
+        default=False,
+        description="Show the plan and publish nothing.",
+        json_schema_extra=about(env=("DRY_RUN",)),
     )
     huggingface_token: EnvironmentOnly = Field(
         default=None,
         description="Token of the Hub; null in files.",
-        json_schema_extra=secret("HUGGINGFACE_TOKEN", "HF_TOKEN"),
+        json_schema_extra=about(env=("HUGGINGFACE_TOKEN", "HF_TOKEN"), secret=True),
     )
     api_base_url: BaseUrl = Field(
         default="https://huggingface.co",
         description="Address of the Hub, scheme://host[:port]; https outside development and testing except "
         "on loopback; its host must be within security.allowed_domains.",
-        json_schema_extra=env("HF_ENDPOINT", "API_BASE_URL"),
+        json_schema_extra=about(env=("HF_ENDPOINT", "API_BASE_URL")),
     )
     workflow_timeout_hours: int = Field(
         default=6,
         ge=1,
         le=24,
         description="Hours after which a sync is stopped.",
-        json_schema_extra=env("WORKFLOW_TIMEOUT_HOURS"),
+        json_schema_extra=about(env=("WORKFLOW_TIMEOUT_HOURS",), unit="hours", reload=True),
     )
     enable_github_actions_integration: Switch = Field(
-        default=True, description="Write annotations and a summary when run by GitHub Actions."
+        default=True,
+        description="Write annotations and a summary when run by GitHub Actions.",
+        json_schema_extra=about(later="alerts"),
     )
     rate_limiting: RateLimiting = RateLimiting()
     sync_behavior: SyncBehavior = SyncBehavior()

@@ -1,11 +1,14 @@
 """The sections of the sync configuration: every key with type, default, range, unit and variables.
 
 The defaults are the production environment. Every key also has the variable `GGUF_SYNC__<SECTION>__<KEY>`;
-`env` names further ones, the first that is set wins. What belongs here: keys. What does not: rules between
-keys (`rules`), reading them from somewhere (`load`).
+`about(env=…)` names further ones, the first that is set wins. What belongs here: keys. What does not: rules
+between keys (`rules`, `advice`), reading them from somewhere (`load`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -22,15 +25,36 @@ from gguf_assets.settings.fields import (
     WebhookTarget,
 )
 
+Unit = Literal[
+    "seconds", "hours", "days", "MB", "requests", "requests per second", "requests per hour", "models"
+]
 
-def env(*names: str) -> dict[str, JsonValue]:
-    """Return the note that these environment variables override a key, in order of precedence."""
-    return {"env": list(names)}
 
+def about(
+    *,
+    env: Sequence[str] = (),
+    unit: Unit | None = None,
+    reload: bool = False,
+    secret: bool = False,
+    later: str | None = None,
+) -> dict[str, JsonValue]:
+    """Return what else there is to say of a key.
 
-def secret(*names: str) -> dict[str, JsonValue]:
-    """Return the note that a key's values are never shown."""
-    return {"secret": True, "env": list(names)}
+    Args:
+        env: environment variables that override it, in order of precedence.
+        unit: what a number counts.
+        reload: a change takes effect when the code location is loaded anew, not at the next sync.
+        secret: its values are never shown.
+        later: what will read it, where nothing does so far.
+    """
+    facts: dict[str, JsonValue] = {
+        "env": list(env),
+        "unit": unit,
+        "reload": reload,
+        "secret": secret,
+        "later": later,
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 class Section(BaseModel):
@@ -49,26 +73,27 @@ class RateLimiting(Section):
         gt=0,
         description="Most requests per second. At most 2.0 in production and 50 elsewhere; no upper bound on "
         "a loopback endpoint, where it binds only when set explicitly.",
-        json_schema_extra=env("REQUESTS_PER_SECOND"),
+        json_schema_extra=about(env=("REQUESTS_PER_SECOND",), unit="requests per second"),
     )
     requests_per_hour: int = Field(
         default=5000,
         ge=1,
         le=100_000,
         description="Most requests in any hour; the lower of both rates binds.",
-        json_schema_extra=env("REQUESTS_PER_HOUR"),
+        json_schema_extra=about(env=("REQUESTS_PER_HOUR",), unit="requests per hour"),
     )
     max_concurrent_requests: int = Field(
         default=50,
         ge=1,
         description="Most requests under way at the same time; at most 100 in production.",
-        json_schema_extra=env("MAX_CONCURRENCY"),
+        json_schema_extra=about(env=("MAX_CONCURRENCY",), unit="requests", later="adaptive limits"),
     )
     backoff_base: float = Field(
         default=2.0,
         ge=1.0,
         le=10.0,
         description="Base in seconds of the exponential pause between two tries.",
+        json_schema_extra=about(unit="seconds"),
     )
     backoff_jitter: Switch = Field(
         default=True, description="Shorten the pauses at random, so that clients spread out."
@@ -78,14 +103,14 @@ class RateLimiting(Section):
         ge=0,
         le=20,
         description="Further tries of a request that failed transiently.",
-        json_schema_extra=env("MAX_RETRIES"),
+        json_schema_extra=about(env=("MAX_RETRIES",), unit="requests"),
     )
     timeout_seconds: int = Field(
         default=30,
         ge=1,
         le=600,
         description="Seconds for which the Hub may stay silent in one request.",
-        json_schema_extra=env("TIMEOUT_SECONDS"),
+        json_schema_extra=about(env=("TIMEOUT_SECONDS",), unit="seconds"),
     )
 
 
@@ -93,21 +118,23 @@ class SyncBehavior(Section):
     """Which mode a sync runs in, what it looks at, and when."""
 
     mode: ModeName = Field(
-        default="auto", description="auto decides by the history.", json_schema_extra=env("SYNC_MODE")
+        default="auto",
+        description="auto decides by the history.",
+        json_schema_extra=about(env=("SYNC_MODE",)),
     )
     incremental_window_hours: int = Field(
         default=48,
         ge=1,
         le=720,
         description="Hours back within which an incremental sync looks for modified models.",
-        json_schema_extra=env("INCREMENTAL_WINDOW_HOURS"),
+        json_schema_extra=about(env=("INCREMENTAL_WINDOW_HOURS",), unit="hours"),
     )
     full_sync_threshold_hours: int = Field(
         default=168,
         ge=1,
         le=8760,
         description="Hours after the last successful full sync from which the next one is full.",
-        json_schema_extra=env("FULL_SYNC_THRESHOLD_HOURS"),
+        json_schema_extra=about(env=("FULL_SYNC_THRESHOLD_HOURS",), unit="hours"),
     )
     significant_change_threshold: float = Field(
         default=0.1,
@@ -118,7 +145,7 @@ class SyncBehavior(Section):
     force_full_sync: Switch = Field(
         default=False,
         description="Full, whatever else says otherwise; in a file it forces every sync.",
-        json_schema_extra=env("FORCE_FULL_SYNC"),
+        json_schema_extra=about(env=("FORCE_FULL_SYNC",)),
     )
     enable_multi_strategy_discovery: Switch = Field(
         default=True, description="Find models by further routes than the gguf tag on full syncs."
@@ -131,16 +158,28 @@ class SyncBehavior(Section):
         description="Incremental syncs walk all models lightly; off: only the window, by modification.",
     )
     late_capture_hours: int = Field(
-        default=6, ge=0, le=23, description="Hours into the next day until which a capture may be finished."
+        default=6,
+        ge=0,
+        le=23,
+        description="Hours into the next day until which a capture may be finished.",
+        json_schema_extra=about(unit="hours"),
     )
     detail_requests_per_run: int = Field(
-        default=2000, ge=0, le=1_000_000, description="Most requests for file details in one run."
+        default=2000,
+        ge=0,
+        le=1_000_000,
+        description="Most requests for file details in one run.",
+        json_schema_extra=about(unit="requests"),
     )
     schedule_time: TimeOfDay = Field(
-        default="02:30", description="Time of day of the daily sync, HH:MM in UTC."
+        default="02:30",
+        description="Time of day of the daily sync, HH:MM in UTC.",
+        json_schema_extra=about(reload=True),
     )
     weekly_full_cron: Cron = Field(
-        default="0 4 * * 0", description="When the weekly full sync runs, if switched on: cron in UTC."
+        default="0 4 * * 0",
+        description="When the weekly full sync runs, if switched on: cron in UTC.",
+        json_schema_extra=about(reload=True),
     )
     last_sync_file: LocalPath = Field(
         default="data/last_sync_metadata.json",
@@ -165,16 +204,23 @@ class Validation(Section):
     )
     enable_quality_scoring: Switch = Field(default=True, description="Compute health scores.")
     enable_automatic_fixes: Switch = Field(
-        default=True, description="Repair values that have one right reading; before and after are recorded."
+        default=True,
+        description="Repair values that have one right reading; before and after are recorded.",
+        json_schema_extra=about(later="automatic fixes"),
     )
     validation_timeout_seconds: int = Field(
-        default=300, ge=1, le=3600, description="Seconds after which validation gives up."
+        default=300,
+        ge=1,
+        le=3600,
+        description="Seconds after which validation gives up.",
+        json_schema_extra=about(unit="seconds"),
     )
     removal_confirm_limit: int = Field(
         default=500,
         ge=0,
         le=100_000,
         description="Most models a run asks for by name to prove that they are gone.",
+        json_schema_extra=about(unit="models"),
     )
 
 
@@ -186,10 +232,18 @@ class ErrorHandling(Section):
     )
     enable_exponential_backoff: Switch = Field(default=True, description="Let the pauses between tries grow.")
     enable_categorized_errors: Switch = Field(default=True, description="Count errors by category.")
-    enable_notifications: Switch = Field(default=True, description="Tell people about the outcome of runs.")
+    enable_notifications: Switch = Field(
+        default=True,
+        description="Tell people about the outcome of runs.",
+        json_schema_extra=about(later="alerts"),
+    )
     max_recovery_attempts: int = Field(default=3, ge=0, le=10, description="Most such syncs in a UTC day.")
     recovery_delay_seconds: int = Field(
-        default=60, ge=0, le=3600, description="Seconds after a failure before it is tried again."
+        default=60,
+        ge=0,
+        le=3600,
+        description="Seconds after a failure before it is tried again.",
+        json_schema_extra=about(unit="seconds"),
     )
     preserve_data_on_failure: Switch = Field(
         default=True, description="Published data stays as it is when a sync fails; must be on in production."
@@ -200,7 +254,9 @@ class Monitoring(Section):
     """What can be watched while and after a sync runs."""
 
     enable_detailed_logging: Switch = Field(
-        default=True, description="Log every stage.", json_schema_extra=env("ENABLE_DETAILED_LOGGING")
+        default=True,
+        description="Log every stage.",
+        json_schema_extra=about(env=("ENABLE_DETAILED_LOGGING",)),
     )
     enable_progress_tracking: Switch = Field(default=True, description="Report progress during long work.")
     progress_report_interval_seconds: int = Field(
@@ -208,17 +264,25 @@ class Monitoring(Section):
         ge=1,
         le=86_400,
         description="Seconds between two progress reports in the log.",
-        json_schema_extra=env("PROGRESS_REPORT_INTERVAL"),
+        json_schema_extra=about(env=("PROGRESS_REPORT_INTERVAL",), unit="seconds"),
     )
     enable_performance_metrics: Switch = Field(
         default=True,
         description="Record durations, memory and request counts.",
-        json_schema_extra=env("ENABLE_PERFORMANCE_METRICS"),
+        json_schema_extra=about(env=("ENABLE_PERFORMANCE_METRICS",)),
     )
-    enable_alerts: Switch = Field(default=True, description="Raise alerts on measured conditions.")
-    alert_channels: Listed[Channel] = Field(default=("log", "github"), description="Where alerts go.")
+    enable_alerts: Switch = Field(
+        default=True,
+        description="Raise alerts on measured conditions.",
+        json_schema_extra=about(later="alerts"),
+    )
+    alert_channels: Listed[Channel] = Field(
+        default=("log", "github"), description="Where alerts go.", json_schema_extra=about(later="alerts")
+    )
     enable_dashboard: Switch = Field(
-        default=False, description="Write a self-contained dashboard after every sync."
+        default=False,
+        description="Write a self-contained dashboard after every sync.",
+        json_schema_extra=about(later="reports as HTML"),
     )
 
 
@@ -226,30 +290,44 @@ class Performance(Section):
     """How much of the machine is used."""
 
     enable_streaming_processing: Switch = Field(
-        default=True, description="Handle catalogues in bounded memory."
+        default=True,
+        description="Handle catalogues in bounded memory.",
+        json_schema_extra=about(later="memory limits"),
     )
     enable_data_compression: Switch = Field(default=True, description="Compress Parquet (zstd).")
     enable_caching: Switch = Field(
-        default=True, description="Reuse answers of the Hub within their time to live."
+        default=True,
+        description="Reuse answers of the Hub within their time to live.",
+        json_schema_extra=about(later="caching"),
     )
     cache_ttl_hours: int = Field(
-        default=24, ge=0, le=720, description="Hours for which a cached answer is used."
+        default=24,
+        ge=0,
+        le=720,
+        description="Hours for which a cached answer is used.",
+        json_schema_extra=about(unit="hours", later="caching"),
     )
     memory_limit_mb: int = Field(
         default=2048,
         ge=128,
         le=1_048_576,
         description="Memory in MB near which work gets smaller, then stops.",
+        json_schema_extra=about(unit="MB", later="memory limits"),
     )
     enable_parallel_processing: Switch = Field(
         default=True, description="Off: strictly one thing after another."
     )
     chunk_size: int = Field(
-        default=100, ge=1, le=10_000, description="Models per unit of work; never the shape of a file."
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Models per unit of work; never the shape of a file.",
+        json_schema_extra=about(unit="models", later="memory limits"),
     )
     enable_adaptive_parameters: Switch = Field(
         default=True,
         description="Adapt rate and concurrency to observed throttling, below the configured maxima.",
+        json_schema_extra=about(later="adaptive limits"),
     )
 
 
@@ -259,14 +337,28 @@ class Storage(Section):
     data_directory: LocalPath = Field(
         default="data",
         description="The data folder; relative to the working directory.",
-        json_schema_extra=env("GGUF_ASSETS_DATA_DIR"),
+        json_schema_extra=about(env=("GGUF_ASSETS_DATA_DIR",), reload=True),
     )
-    backup_directory: LocalPath = Field(default="data/backups", description="Backups of published data.")
+    backup_directory: LocalPath = Field(
+        default="data/backups",
+        description="Backups of published data.",
+        json_schema_extra=about(later="backups of data"),
+    )
     reports_directory: LocalPath = Field(default="reports", description="Reports of the days.")
-    logs_directory: LocalPath = Field(default="logs", description="Log files.")
-    enable_backups: Switch = Field(default=True, description="Back up published data before it is replaced.")
+    logs_directory: LocalPath = Field(
+        default="logs", description="Log files.", json_schema_extra=about(later="log files")
+    )
+    enable_backups: Switch = Field(
+        default=True,
+        description="Back up published data before it is replaced.",
+        json_schema_extra=about(later="backups of data"),
+    )
     backup_retention_days: int = Field(
-        default=30, ge=1, le=3650, description="Days for which backups are kept."
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days for which backups are kept.",
+        json_schema_extra=about(unit="days"),
     )
     enable_compression: Switch = Field(default=True, description="Compress captures and backups.")
 
@@ -274,17 +366,29 @@ class Storage(Section):
 class Notifications(Section):
     """Who is told about the outcome of runs."""
 
-    enable_success_notifications: Switch = Field(default=False, description="Tell about successful syncs.")
-    enable_failure_notifications: Switch = Field(default=True, description="Tell about failed syncs.")
-    enable_warning_notifications: Switch = Field(default=True, description="Tell about warnings.")
-    enable_critical_notifications: Switch = Field(default=True, description="Tell about critical conditions.")
-    notification_channels: Listed[Channel] = Field(default=("log",), description="Where notifications go.")
+    enable_success_notifications: Switch = Field(
+        default=False, description="Tell about successful syncs.", json_schema_extra=about(later="alerts")
+    )
+    enable_failure_notifications: Switch = Field(
+        default=True, description="Tell about failed syncs.", json_schema_extra=about(later="alerts")
+    )
+    enable_warning_notifications: Switch = Field(
+        default=True, description="Tell about warnings.", json_schema_extra=about(later="alerts")
+    )
+    enable_critical_notifications: Switch = Field(
+        default=True, description="Tell about critical conditions.", json_schema_extra=about(later="alerts")
+    )
+    notification_channels: Listed[Channel] = Field(
+        default=("log",), description="Where notifications go.", json_schema_extra=about(later="alerts")
+    )
     webhook_urls: Listed[WebhookTarget] = Field(
         default=(),
         description="Webhook addresses (https), or references env:NAME to variables that hold them.",
-        json_schema_extra=secret(),
+        json_schema_extra=about(secret=True, later="alerts"),
     )
-    email_recipients: Listed[MailAddress] = Field(default=(), description="Who gets mail.")
+    email_recipients: Listed[MailAddress] = Field(
+        default=(), description="Who gets mail.", json_schema_extra=about(later="alerts")
+    )
 
 
 class Security(Section):
@@ -297,7 +401,9 @@ class Security(Section):
         default=True, description="Keep below the limits and back off when told to."
     )
     enable_request_signing: Switch = Field(
-        default=False, description="Sign outgoing webhooks; the Hub knows no signed requests."
+        default=False,
+        description="Sign outgoing webhooks; the Hub knows no signed requests.",
+        json_schema_extra=about(later="alerts"),
     )
     enable_audit_logging: Switch = Field(default=True, description="Record changes of the configuration.")
     mask_sensitive_data: Switch = Field(

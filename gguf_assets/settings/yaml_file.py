@@ -7,7 +7,8 @@ dates, aliases. What does not: what keys mean (`keys`, `layers`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -57,8 +58,21 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_pla
 _PlainLoader.add_constructor("tag:yaml.org,2002:float", _PlainLoader.construct_plain_float)
 
 
-def parse_yaml(content: bytes) -> dict[str, Any]:
-    """Return the mapping that a file's content holds.
+@dataclass(frozen=True)
+class ParsedFile:
+    """What a file says.
+
+    Attributes:
+        values: the mapping it holds.
+        lines: the line, from 1, of every key, by its sections and name.
+    """
+
+    values: dict[str, Any]
+    lines: Mapping[tuple[str, ...], int]
+
+
+def parse_yaml(content: bytes) -> ParsedFile:
+    """Return the mapping that a file's content holds, and where its keys stand.
 
     Raises:
         FileProblem: no UTF-8, no YAML, duplicate keys, aliases, tags, keys that are no text, no mapping.
@@ -79,7 +93,8 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
             if not isinstance(node, yaml.MappingNode):
                 raise FileProblem("it holds no mapping of keys to values")
             _check_keys(node)
-            return dict(loader.construct_document(node))
+            lines = dict(_lines(node, ()))
+            return ParsedFile(dict(loader.construct_document(node)), lines)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -104,6 +119,14 @@ def _check_keys(node: yaml.Node) -> None:
             if key.value in lines:
                 raise FileProblem(f"the key {key.value} stands twice, in lines {lines[key.value]} and {line}")
             lines[key.value] = line
+
+
+def _lines(node: yaml.MappingNode, parent: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    for key, value in node.value:
+        path = (*parent, key.value)
+        yield path, _line(key.start_mark)
+        if isinstance(value, yaml.MappingNode):
+            yield from _lines(value, path)
 
 
 def _mappings(node: yaml.Node) -> Iterator[yaml.MappingNode]:

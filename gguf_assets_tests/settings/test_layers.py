@@ -16,7 +16,7 @@ from gguf_assets.settings.layers import (
     resolve,
 )
 from gguf_assets.settings.problems import InvalidSettings
-from gguf_assets.settings.sections import Section, env, secret
+from gguf_assets.settings.sections import Section, about
 
 
 class Downloads(Section):
@@ -27,8 +27,8 @@ class Downloads(Section):
 
 class Service(Section):
     downloads: Downloads = Downloads()
-    api_key: None = Field(default=None, json_schema_extra=secret("DEMO_API_KEY"))
-    workers: int = Field(default=4, json_schema_extra=env("DEMO_WORKERS"))
+    api_key: None = Field(default=None, json_schema_extra=about(env=("DEMO_API_KEY",), secret=True))
+    workers: int = Field(default=4, json_schema_extra=about(env=("DEMO_WORKERS",)))
 
 
 def delays(settings: Service) -> Iterator[Contradiction]:

@@ -34,7 +34,7 @@ def defaults() -> dict[Path, Any]:
 
 def profile(name: str) -> dict[Path, Any]:
     """Return what a shipped profile says by key."""
-    return flat(parse_yaml(shipped_profile(SYNC_DOCUMENT, name)))
+    return flat(parse_yaml(shipped_profile(SYNC_DOCUMENT, name)).values)
 
 
 def test_production_equals_the_defaults_key_for_key() -> None:

@@ -39,7 +39,7 @@ def test_a_score_out_of_range_is_said_in_the_documented_words(config: ConfigFold
     first, detail = config.refused().message.splitlines()
     assert first == "Configuration validation failed: Min completeness score must be between 0 and 1"
     assert detail.strip() == (
-        f"validation.min_completeness_score = 1.5 (file {path}); allowed: a number between 0 and 1"
+        f"validation.min_completeness_score = 1.5 (file {path}, line 2); allowed: a number between 0 and 1"
     )
 
 
@@ -52,16 +52,16 @@ def test_all_problems_of_all_layers_are_reported_together(config: ConfigFolder) 
     error = config.refused({"SYNC_MODE": "fulll"}, workflow_timeout_hours=25)
     found = {(problem.headline.removeprefix(FAILED), problem.origin) for problem in error.problems}
     assert found == {
-        ("Unknown key rate_limiting.max_retrys", f"file {path}"),
-        ("Requests per second must be positive", f"file {path}"),
-        ("Max concurrent requests must be positive", f"file {path}"),
-        ("Min completeness score must be between 0 and 1", f"file {path}"),
+        ("Unknown key rate_limiting.max_retrys", f"file {path}, line 4"),
+        ("Requests per second must be positive", f"file {path}, line 2"),
+        ("Max concurrent requests must be positive", f"file {path}, line 3"),
+        ("Min completeness score must be between 0 and 1", f"file {path}, line 6"),
         (
             "Huggingface token must stay null here: secrets come from environment variables, never from a "
             "file or an option",
-            f"file {path}",
+            f"file {path}, line 7",
         ),
-        ("Preserve data on failure must be true in production", f"file {path}"),
+        ("Preserve data on failure must be true in production", f"file {path}, line 8"),
         ("Mode must be one of auto, incremental, full", "environment variable SYNC_MODE"),
         ("Workflow timeout hours must be between 1 and 24", "command line"),
     }
