@@ -12,12 +12,15 @@ import os
 import shutil
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import dagster as dg
 import pyarrow.parquet as pq
+import typer.main
+import typer.testing
 from typer.testing import CliRunner
 
 from gguf_assets.demo.faults import Fault
@@ -33,8 +36,15 @@ def call(*arguments: str, environ: Mapping[str, str]) -> Ended:
     from gguf_assets.cli import app
 
     with mock.patch.dict(os.environ, environ, clear=True):
-        result = CliRunner().invoke(app, list(arguments))
+        result = runner().invoke(app, list(arguments))
     return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+@cache
+def runner() -> CliRunner:
+    """Return what runs commands; it builds the parsers once, which takes longer than most commands."""
+    typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[attr-defined]
+    return CliRunner()
 
 
 def digests(folder: Path) -> dict[str, str]:

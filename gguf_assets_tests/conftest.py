@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,61 +23,14 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from xdist.scheduler import LoadGroupScheduling  # noqa: E402
 
+from gguf_assets_tests.quicker import quicken_dagster  # noqa: E402
+
 # A loaded machine is no reason to fail.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
-def _keep_engines() -> None:
-    """Keep the database engines of Dagster's SQLite storages, which makes one anew for every statement.
-
-    Each new one compiles all its statements again: a third of the time of a small sync. They hold no
-    connection, so keeping them changes nothing else.
-    """
-    storages = (
-        "event_log.sqlite.sqlite_event_log",
-        "runs.sqlite.sqlite_run_storage",
-        "schedules.sqlite.sqlite_schedule_storage",
-    )
-    for name in storages:
-        storage = importlib.import_module(f"dagster._core.storage.{name}")
-        storage.create_engine = _kept(storage.create_engine)
-
-
-def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
-    engines: dict[tuple[str, str], Any] = {}
-
-    def kept(url: str, **options: Any) -> Any:
-        key = (url, repr(sorted(options.items())))
-        if key not in engines:
-            if len(engines) >= 64:
-                engines.clear()
-            engines[key] = create_engine(url, **options)
-        return engines[key]
-
-    return kept
-
-
-def _keep_migration_scripts() -> None:
-    """Keep Dagster's migration scripts, which it reads anew for every look at a database's version.
-
-    They are some ninety Python files: a sixth of the time of a small sync.
-    """
-    scripts = importlib.import_module("alembic.script").ScriptDirectory
-    from_config = scripts.from_config
-    kept: dict[str, Any] = {}
-
-    def keep(config: Any) -> Any:
-        place = config.get_main_option("script_location")
-        if place not in kept:
-            kept[place] = from_config(config)
-        return kept[place]
-
-    scripts.from_config = staticmethod(keep)
-
-
-_keep_engines()
-_keep_migration_scripts()
+quicken_dagster()
 
 
 @pytest.fixture(scope="session")

@@ -18,18 +18,7 @@ from typing import Any
 from gguf_assets_tests.running import PATIENCE_SECONDS, Ended
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(
-    [
-        "gguf_assets.cli",
-        "gguf_assets.printing",
-        "gguf_assets.orchestration.syncing",
-        "gguf_assets.quality.completeness",
-        "gguf_assets.quality.health",
-        "gguf_assets.quality.highlights",
-        "gguf_assets.quality.report",
-        "gguf_assets.quality.rules",
-    ]
-)
+_forks.set_forkserver_preload(["gguf_assets_tests.warm"])
 
 
 @dataclass(frozen=True)
