@@ -25,8 +25,14 @@ _counter = itertools.count()
 _in_flight: set[Path] = set()
 
 _MAKE_ROOM = "Free some space on that disk (or within the quota), then run the same command again."
-_MAKE_WRITABLE = "Make it writable for this user, or set GGUF_ASSETS_DATA_DIR to a folder that is writable."
-_MAKE_WAY = "Move the file that is in the way, or set GGUF_ASSETS_DATA_DIR to a folder that is writable."
+_MAKE_WRITABLE = (
+    "Make it writable for this user, or name another folder (GGUF_ASSETS_DATA_DIR; for the configuration "
+    "GGUF_ASSETS_CONFIG_DIR)."
+)
+_MAKE_WAY = (
+    "Move the file that is in the way, or name another folder (GGUF_ASSETS_DATA_DIR; for the configuration "
+    "GGUF_ASSETS_CONFIG_DIR)."
+)
 _REMEDIES = {
     ENOSPC: _MAKE_ROOM,
     EDQUOT: _MAKE_ROOM,

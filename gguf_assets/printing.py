@@ -113,6 +113,8 @@ def print_outcome(outcome: SyncOutcome) -> None:
         )
         return
     console.print(one_line(outcome), markup=False)
+    for reason in outcome.failed_checks:
+        console.print(f"Published although a check failed: {reason}", markup=False)
     score = outcome.figures["completeness"]
     console.print(
         f"Published, completeness {score:.4f}. Read it: gguf-assets report --date {outcome.day}", markup=False

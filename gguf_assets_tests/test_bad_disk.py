@@ -74,7 +74,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(catalogue, tmp_path, variable,
     file.write_text("in the way")
     for command in (["sync"], ["rederive"]):
         ended = catalogue.call(*command, **{variable: str(file / below)})
-        assert_clear(ended, 1, str(file / below), "set GGUF_ASSETS_DATA_DIR to a folder that is writable")
+        assert_clear(ended, 1, str(file / below), "name another folder (GGUF_ASSETS_DATA_DIR")
     doctor = catalogue.call("doctor", **{variable: str(file / below)})
     assert doctor.code == 1
     assert "cannot be written to" in doctor.stdout

@@ -227,8 +227,10 @@ def test_schedules_and_sensors_have_the_defaults_of_the_environment(catalogue):
     assert switches(told) == {
         "daily_sync_schedule": False,
         "weekly_full_schedule": False,
+        "config_backup_daily": False,
         "full_sync_threshold_sensor": False,
         "failed_sync_repair_sensor": False,
+        "config_changed_sensor": True,
     }
     assert "schedule daily_sync_schedule" in text
     assert {state["when"] for state in told["automation"] if state["name"].startswith("daily")} == {
@@ -249,7 +251,10 @@ def test_what_an_operator_has_switched_in_the_ui_is_seen_and_left_as_it_is(catal
         state = InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data)
         instance.add_instigator_state(state)
     text, told = status(catalogue)
-    assert [name for name, on in switches(told).items() if on] == ["daily_sync_schedule"]
+    assert [name for name, on in switches(told).items() if on] == [
+        "daily_sync_schedule",
+        "config_changed_sensor",
+    ]
     (line,) = (line for line in text.splitlines() if "schedule daily_sync_schedule" in line)
     assert " on " in line
 
@@ -270,5 +275,5 @@ def test_a_dagster_folder_in_any_state_is_neither_made_nor_mended(catalogue, lef
         assert "cannot be used" in told["automation_error"]
         assert "Schedules and sensors: unknown." in text
     else:
-        assert len(told["automation"]) == 4
+        assert len(told["automation"]) == 6
         assert told["automation_error"] is None

@@ -35,16 +35,20 @@ class Extras:
     Attributes:
         rows: rows of models that may not be in the walk, each once, in order; schema `LISTED`.
         seen_by: identities of the GGUF models that each route saw, by its name.
+        merged: whether a row names every route that saw it, or the first one alone.
     """
 
     rows: pa.Table = field(default_factory=LISTED.empty_table)
     seen_by: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    merged: bool = True
 
 
 def gather_extras(
     routes: Mapping[str, Iterable[ListedPage]],
     there: pa.Table,
     baseline_created: Callable[[], pa.Table] | None,
+    *,
+    merged: bool = True,
 ) -> Extras:
     """Bring together what the routes saw and what was found by name.
 
@@ -52,6 +56,7 @@ def gather_extras(
         routes: parsed pages by route, in the order of the routes; the first row of a model counts.
         there: rows of models found by name, schema `LISTED`.
         baseline_created: gives hub_id and created_at of the baseline's models; None without a baseline.
+        merged: whether a row names every route that saw it, or the first one alone.
 
     Returns:
         GGUF models only (rule 10).
@@ -78,7 +83,7 @@ def gather_extras(
         everything = everything.set_column(
             position, LISTED.field(position), pc.coalesce(known, everything["created_at"].combine_chunks())
         )
-    return Extras(in_order(first_of_each(everything).combine_chunks()), seen_by)
+    return Extras(in_order(first_of_each(everything).combine_chunks()), seen_by, merged)
 
 
 class ExtraCursor:
@@ -94,6 +99,7 @@ class ExtraCursor:
         if left_out:
             rows = rows.filter(pc.invert(pc.is_in(rows["hub_id"], value_set=pa.array(sorted(left_out)))))
         self._seen_by = extras.seen_by
+        self._named = None if extras.merged else 1
         self._rows = rows
         self._keys = -(created_keys(rows) + 1)
         self._next = 0
@@ -118,7 +124,7 @@ class ExtraCursor:
         count = rows.num_rows
         if self._seen_by:
             lists = [
-                routes + [route for route, seen in self._seen_by.items() if hub_id in seen]
+                (routes + [route for route, seen in self._seen_by.items() if hub_id in seen])[: self._named]
                 for hub_id in rows["hub_id"].to_pylist()
             ]
             discovered = pa.array(lists, STRINGS)

@@ -66,9 +66,12 @@ def first_of_each(rows: pa.Table) -> pa.Table:
 
 def count_in_window(heads: pa.Table, start: datetime) -> int:
     """Return how many models were modified since a time, those without a date included (SYNC-11)."""
-    modified = heads["last_modified"]
-    inside = pc.or_kleene(pc.is_null(modified), pc.greater_equal(modified, pa.scalar(start, modified.type)))
-    return int(pc.sum(inside).as_py() or 0)
+    return int(pc.sum(modified_since(heads["last_modified"], start)).as_py() or 0)
+
+
+def modified_since(modified: pa.Array | pa.ChunkedArray, start: datetime) -> pa.Array | pa.ChunkedArray:
+    """Return for each time whether it lies in the window that begins at `start`; null does."""
+    return pc.or_kleene(pc.is_null(modified), pc.greater_equal(modified, pa.scalar(start, modified.type)))
 
 
 def _is_gguf(row: dict[str, Any], *, filtered: bool) -> bool:

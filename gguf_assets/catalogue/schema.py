@@ -382,9 +382,10 @@ def data_dictionary(datasets: Iterable[Dataset] = tuple(DATASETS.values())) -> s
         "Generated from `gguf_assets/catalogue/schema.py` by `make docs`; do not edit by hand.",
         f"Schema version {SCHEMA_VERSION}. Timestamps are UTC, sizes are bytes, unknown is null.",
         "",
-        "Each dataset lies in `published/<dataset>/date=YYYY-MM-DD/part-0.parquet` (zstd). `date` is only",
+        "Each dataset lies in `published/<dataset>/date=YYYY-MM-DD/part-0.parquet`. `date` is only",
         "the name of the folder; the column inside is `snapshot_date`. Rows are in the order of the walk:",
-        "newest repository first, then `hub_id`, then `path`.",
+        "newest repository first, then `hub_id`, then `path`. Files are compressed with zstd, or not at all",
+        "where `performance.enable_data_compression` is off.",
     ]
     for dataset in datasets:
         lines += [

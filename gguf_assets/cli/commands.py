@@ -6,7 +6,6 @@ Heavy modules are imported by the command that needs them.
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -18,7 +17,9 @@ from typing import Annotated
 import typer
 
 from gguf_assets import __version__
+from gguf_assets.cli.config import config_app
 from gguf_assets.cli.exits import FAILED, Json, clear, print_json, show_tracebacks
+from gguf_assets.cli.terminal import how_much_is_shown, open_terminal
 from gguf_assets.errors import ErrorCategory, Refused
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 hub_app = typer.Typer(no_args_is_help=True, help="The loopback Hub: recorded or generated days, no network.")
 app.add_typer(hub_app, name="hub")
+app.add_typer(config_app, name="config")
 
 
 def main() -> None:
@@ -39,19 +41,9 @@ def main() -> None:
     # Pages of JSON are millions of small objects in no cycles: looking for some took a fifth of a sync.
     gc.set_threshold(100_000, 20, 20)
     warnings.filterwarnings("ignore", module=r"dagster.*")
-    _log_to_stderr()
+    open_terminal()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
-
-
-def _log_to_stderr() -> None:
-    """Show warnings of the product, such as retries, without secrets."""
-    from gguf_assets.masking import MaskingFilter
-
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.addFilter(MaskingFilter())
-    logging.getLogger("gguf_assets").addHandler(handler)
 
 
 def _show_version(wanted: bool) -> None:
@@ -62,14 +54,16 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, and each request to the Hub.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and stop.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """One trustworthy picture a day of all GGUF models on the Hugging Face Hub, as Parquet."""
-    show_tracebacks(debug)
+    show_tracebacks(how_much_is_shown(os.environ, debug=debug), refusals=debug)
 
 
 def _day(text: str | None, option: str = "--date") -> date | None:
@@ -115,6 +109,15 @@ def sync(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and what it would cost; write nothing.")
     ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting for this sync alone, stronger than variables and file, e.g. "
+            "sync_behavior.mode=full; may be given several times.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Capture, derive, judge and publish one day, in this process.
@@ -132,11 +135,15 @@ def sync(
             remedy="gguf-assets sync --mode full",
         )
     chosen, asked = _day(day), SyncMode(mode)
+    from gguf_assets.orchestration.config import checked_overrides, parsed_overrides
     from gguf_assets.orchestration.dry_run import ASKED_FOR, dry_run, dry_run_setting
+    from gguf_assets.settings.load import load_settings
 
-    because = ASKED_FOR if dry else dry_run_setting(os.environ)
+    overrides = checked_overrides(parsed_overrides(settings or []))
+    loaded = load_settings(os.environ, overrides=overrides)
+    because = ASKED_FOR if dry else dry_run_setting(loaded)
     if because is not None:
-        plan = dry_run(chosen, asked, details, force=force, refetch=refetch, because=because)
+        plan = dry_run(chosen, asked, details, force=force, refetch=refetch, because=because, loaded=loaded)
         if as_json:
             print_json(plan.as_json())
         else:
@@ -145,7 +152,9 @@ def sync(
     from gguf_assets.orchestration.syncing import sync_day
 
     with ProgressBars(quiet=as_json) as progress:
-        outcome = sync_day(chosen, asked, details, force=force, refetch=refetch, progress=progress)
+        outcome = sync_day(
+            chosen, asked, details, force=force, refetch=refetch, progress=progress, overrides=overrides
+        )
     if as_json:
         print_json(outcome.as_json())
     else:

@@ -18,15 +18,15 @@ from gguf_assets.errors import ErrorCategory, GgufAssetsError, Refused
 
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
 _P = ParamSpec("_P")
-_debug = False
+_tracebacks = _tracebacks_of_refusals = False
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 
 
-def show_tracebacks(wanted: bool) -> None:
-    """Show the traceback of an error, without secrets, from now on or no longer."""
-    global _debug
-    _debug = wanted
+def show_tracebacks(wanted: bool, *, refusals: bool) -> None:
+    """Show the traceback of an error, without secrets, from now on or no longer; that of a refusal, too?"""
+    global _tracebacks, _tracebacks_of_refusals
+    _tracebacks, _tracebacks_of_refusals = wanted, refusals
 
 
 def clear(command: Callable[_P, None]) -> Callable[_P, None]:
@@ -59,16 +59,20 @@ def clear(command: Callable[_P, None]) -> Callable[_P, None]:
 
 def _fail(error: GgufAssetsError, *, as_json: bool) -> None:
     from gguf_assets.masking import mask
+    from gguf_assets.settings.problems import InvalidSettings
 
-    if _debug:
+    refused = isinstance(error, Refused) or error.category is ErrorCategory.CONFIGURATION
+    if _tracebacks_of_refusals if refused else _tracebacks:
         typer.echo(mask(traceback.format_exc()), err=True)
     message, remedy = mask(error.message), None if error.remedy is None else mask(error.remedy)
-    typer.echo(f"Error: {message}", err=True)
+    # Of several problems each is an error: the documented lines stand there whole, wherever they come.
+    texts = [str(problem) for problem in error.problems] if isinstance(error, InvalidSettings) else [message]
+    for text in texts:
+        typer.echo(f"Error: {text}", err=True)
     if remedy:
         typer.echo(remedy, err=True)
     if as_json:
         print_json({"error": message, "remedy": remedy, "category": error.category.value, "published": False})
-    refused = isinstance(error, Refused) or error.category is ErrorCategory.CONFIGURATION
     raise typer.Exit(REFUSED if refused else FAILED)
 
 

@@ -12,6 +12,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +21,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gguf_assets import __version__
-from gguf_assets.errors import ErrorCategory, PermanentError
+from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError
 from gguf_assets.hub.errors import (
     INVALID_CREDENTIALS,
+    TRY_CATEGORIES,
     FailedTryError,
     failed_on_the_way,
     gave_up,
@@ -34,9 +36,12 @@ from gguf_assets.hub.errors import (
 from gguf_assets.hub.limits import RateLimiter, RequestLimits
 from gguf_assets.hub.origin import check_endpoint
 from gguf_assets.jsontext import parse_json
+from gguf_assets.masking import mask
 
 if TYPE_CHECKING:
     import httpx2
+
+    from gguf_assets.hub.transport import Traffic
 
 _logger = logging.getLogger(__name__)
 
@@ -152,7 +157,8 @@ class HubClient:
         self._opened_at = 0.0
         self._headers: dict[str, str] = {}
         self._limiter: RateLimiter | None = None
-        self._sent: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self._traffic: Traffic | None = None
+        self._failed: Counter[ErrorCategory] = Counter()
 
     @property
     def anonymous(self) -> bool:
@@ -162,12 +168,17 @@ class HubClient:
     @property
     def requests(self) -> int:
         """Requests that went to the wire, retries and redirect hops included."""
-        return self._sent()[0]
+        return 0 if self._traffic is None else self._traffic.requests
 
     @property
     def rate_limit_hits(self) -> int:
         """Answers that asked to slow down."""
-        return self._sent()[1]
+        return 0 if self._traffic is None else self._traffic.rate_limit_hits
+
+    @property
+    def failed_tries(self) -> dict[ErrorCategory, int]:
+        """Tries that failed, by what they failed with: every one of `TRY_CATEGORIES`, 0 where none did."""
+        return {category: self._failed[category] for category in TRY_CATEGORIES}
 
     def __repr__(self) -> str:
         return f"HubClient({self.endpoint!r}, {'with' if self._token else 'without'} token)"
@@ -186,8 +197,7 @@ class HubClient:
             limiter = RateLimiter(self._limits, file=self._limiter_file, sleep=self._sleep, clock=self._clock)
             self._limiter = limiter
             self._opened_at = self._monotonic()
-            traffic = Traffic()
-            self._sent = lambda: (traffic.requests, traffic.rate_limit_hits)
+            self._traffic = traffic = Traffic()
             # It may have been imported before this package set the variable.
             constants.HF_HUB_DISABLE_TELEMETRY = True
             self._headers = build_hf_headers(
@@ -255,7 +265,7 @@ class HubClient:
         for number in range(1, tries + 1):
             self._refuse_after_time_limit()
             try:
-                return self._try(path_and_query, allow_status, check, before)
+                return self._noted_try(path_and_query, allow_status, check, before, number)
             except FailedTryError as failure:
                 wait = self._pause_after(number, failure, limiter)
                 if number == tries or wait > _LONGEST_WAIT:
@@ -310,6 +320,36 @@ class HubClient:
         if self._limiter is None:
             raise RuntimeError("the HubClient is not open: use it in a with statement")
         return self._limiter
+
+    def _noted_try(
+        self, path: str, allow_status: frozenset[int], check: AnswerCheck, requests_before: int, number: int
+    ) -> HubAnswer:
+        """Try once; count it by category if it fails, and log it for who looks closely."""
+        began, waited = time.monotonic(), self._waited
+        said = "no answer"
+        try:
+            answer = self._try(path, allow_status, check, requests_before)
+            said = str(answer.status)
+            return answer
+        except (FailedTryError, GgufAssetsError) as error:
+            if error.category in TRY_CATEGORIES:
+                self._failed[error.category] += 1
+            said = error.what if isinstance(error, FailedTryError) else error.message
+            raise
+        finally:
+            if _logger.isEnabledFor(logging.DEBUG):
+                _logger.debug(
+                    "GET %s: %s, %.3f s, try %d of %d",
+                    mask(path),
+                    mask(said),
+                    time.monotonic() - began - (self._waited - waited),
+                    number,
+                    self._limits.max_retries + 1,
+                )
+
+    @property
+    def _waited(self) -> float:
+        return 0.0 if self._traffic is None else self._traffic.waited
 
     def _try(
         self, path: str, allow_status: frozenset[int], check: AnswerCheck, requests_before: int
@@ -374,7 +414,8 @@ class HubClient:
 
     def _pause_after(self, number: int, failure: FailedTryError, limiter: RateLimiter) -> float:
         """Return the seconds to wait after a failed try, counted from 1."""
-        backoff = min(_LONGEST_BACKOFF, self._limits.backoff_base ** (number - 1))
+        base = self._limits.backoff_base
+        backoff = min(_LONGEST_BACKOFF, base ** (number - 1)) if self._limits.exponential_backoff else base
         if self._limits.backoff_jitter:
             backoff *= 0.5 + self._random() / 2
         return max(backoff, failure.wait or 0.0, limiter.quota_wait())

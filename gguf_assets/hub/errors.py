@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 INVALID_CREDENTIALS = "invalid credentials"
 """In the message of a 401 that is about the token, not about one repository."""
 
+TRY_CATEGORIES = (
+    ErrorCategory.NETWORK,
+    ErrorCategory.TIMEOUT,
+    ErrorCategory.RATE_LIMIT,
+    ErrorCategory.API,
+    ErrorCategory.AUTHENTICATION,
+    ErrorCategory.PERMISSION,
+)
+"""What a try can fail with; whatever keeps a request from being sent at all is no try."""
+
 _IMF_FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} "
     r"\d{2}:\d{2}:\d{2} GMT"

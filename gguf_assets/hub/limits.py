@@ -41,8 +41,10 @@ class RequestLimits:
         requests_per_hour: most requests in any hour; None for no such bound.
         timeout_seconds: how long the Hub may stay silent in one request.
         max_retries: further tries after a first one that failed transiently.
-        backoff_base: base of the exponential pause between tries, in seconds.
+        backoff_base: base of the exponential pause between tries, in seconds; the pause itself where pauses
+            do not grow.
         backoff_jitter: whether those pauses are shortened at random, so that clients spread out.
+        exponential_backoff: whether the pauses grow from try to try.
     """
 
     requests_per_second: float | None
@@ -51,6 +53,7 @@ class RequestLimits:
     max_retries: int
     backoff_base: float
     backoff_jitter: bool
+    exponential_backoff: bool
 
 
 def binding_rates(limits: RequestLimits) -> list[tuple[int, int]]:

@@ -28,18 +28,21 @@ class Traffic:
     Attributes:
         requests: requests sent, retries and redirect hops included.
         rate_limit_hits: answers that asked to slow down (429, or 503 with `Retry-After`).
+        waited: seconds for which requests were held back by the rates.
     """
 
     def __init__(self) -> None:
         self.requests = 0
         self.rate_limit_hits = 0
+        self.waited = 0.0
         self._lock = threading.Lock()
 
-    def count(self, *, requests: int = 0, rate_limit_hits: int = 0) -> None:
+    def count(self, *, requests: int = 0, rate_limit_hits: int = 0, waited: float = 0.0) -> None:
         """Add to the counters."""
         with self._lock:
             self.requests += requests
             self.rate_limit_hits += rate_limit_hits
+            self.waited += waited
 
 
 class HubTransport(httpx2.BaseTransport):
@@ -78,11 +81,12 @@ class HubTransport(httpx2.BaseTransport):
         url = str(request.url)
         if origin_of(url) != self._origin:
             raise foreign_origin(self._endpoint, url)
+        began = time.monotonic()
         self._limiter.acquire()
         # huggingface_hub passes timeout=None, which would switch off any default of the client.
         timeout = httpx2.Timeout(self._timeout).as_dict()
         request.extensions = {**request.extensions, "timeout": timeout}
-        self._traffic.count(requests=1)
+        self._traffic.count(requests=1, waited=time.monotonic() - began)
         try:
             response = self._inner.handle_request(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from gguf_assets.orchestration.configuration import AtLoad
+from gguf_assets.orchestration.configuration_changes import build_config_changed_sensor
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
 from gguf_assets.orchestration.schedules import build_schedules
 from gguf_assets.orchestration.sensors import build_sensors
@@ -58,7 +60,7 @@ def automation_states(
             switched.get(schedule.name, schedule.default_status is dg.DefaultScheduleStatus.RUNNING),
             _when(str(schedule.cron_schedule)),
         )
-        for schedule in build_schedules(loaded, days)
+        for schedule in build_schedules(environ, loaded, days)
     ]
     sensors = [
         AutomationState(
@@ -67,7 +69,10 @@ def automation_states(
             switched.get(sensor.name, sensor.default_status is dg.DefaultSensorStatus.RUNNING),
             f"every {(sensor.minimum_interval_seconds or 0) // 60} min",
         )
-        for sensor in build_sensors(environ, loaded, days)
+        for sensor in (
+            *build_sensors(environ, loaded, days),
+            build_config_changed_sensor(environ, AtLoad(loaded, None)),
+        )
     ]
     return schedules + sensors
 

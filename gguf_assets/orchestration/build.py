@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from gguf_assets.orchestration.assets.catalogue import build_catalogue_assets
 from gguf_assets.orchestration.assets.publish import build_publish_assets
 from gguf_assets.orchestration.assets.quality import build_quality_assets
 from gguf_assets.orchestration.backlog import details_backlog
+from gguf_assets.orchestration.config_backup import config_backup
+from gguf_assets.orchestration.configuration import at_load, build_configuration_asset
+from gguf_assets.orchestration.configuration_changes import build_config_changed_sensor
 from gguf_assets.orchestration.executors import chosen_executor
 from gguf_assets.orchestration.jobs import build_jobs
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
@@ -23,28 +27,41 @@ from gguf_assets.orchestration.resources import HubResource, SettingsResource, S
 from gguf_assets.orchestration.schedules import build_schedules
 from gguf_assets.orchestration.sensors import build_sensors
 from gguf_assets.orchestration.sync_plan import sync_plan_job
-from gguf_assets.settings.load import load_settings
 from gguf_assets.store.store import Store
+
+_logger = logging.getLogger(__name__)
 
 
 def build_defs(
     *,
     environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
     syncing: date | None = None,
     resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """Return assets, checks, jobs, schedules, sensors and resources.
 
+    With invalid settings they are shown all the same, schedules and sensors off by default: every run is
+    refused, and says why.
+
     Args:
         environ: environment variables; those of the process when None.
+        overrides: settings by dotted key, stronger than variables and file.
         syncing: the day about to be synced; an empty store's partitions begin there.
         resources: resources that replace those of the same name.
 
     Raises:
-        Refused: settings, first day or executor are not valid.
+        Refused: folders, first day or executor are not valid.
     """
     environ = os.environ if environ is None else environ
-    loaded = load_settings(environ)
+    loaded_with = at_load(environ, overrides)
+    if loaded_with.refusal is not None:
+        _logger.warning(
+            "The configuration is invalid: schedules and sensors are off by default, and every run is "
+            "refused.\n%s",
+            loaded_with.refusal.message,
+        )
+    loaded = loaded_with.loaded
     store = Store(layout_of(loaded))
     days = catalogue_days(first_day(environ, store.earliest_day(), syncing))
     capture = build_capture_assets(days)
@@ -56,14 +73,24 @@ def build_defs(
         group_name="capture",
         kinds={"huggingface"},
     )
-    settings = SettingsResource()
+    settings: Any = SettingsResource.configure_at_launch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
-            assets=[hub, *capture, *catalogue, *quality, *build_publish_assets(days, [*catalogue, *quality])],
-            jobs=[*build_jobs(loaded), details_backlog, sync_plan_job],
-            schedules=build_schedules(loaded, days),
-            sensors=build_sensors(environ, loaded, days),
+            assets=[
+                build_configuration_asset(loaded_with),
+                hub,
+                *capture,
+                *catalogue,
+                *quality,
+                *build_publish_assets(days, [*catalogue, *quality]),
+            ],
+            jobs=[*build_jobs(loaded), details_backlog, sync_plan_job, config_backup],
+            schedules=build_schedules(environ, loaded, days),
+            sensors=[
+                *build_sensors(environ, loaded, days),
+                build_config_changed_sensor(environ, loaded_with),
+            ],
             resources={
                 "settings": settings,
                 "hub": HubResource(settings=settings),

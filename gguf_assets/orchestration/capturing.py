@@ -96,7 +96,10 @@ def _refused(store: Store, capture: Capture, loaded: LoadedSettings) -> bool:
         candidate = store.candidates.manifest(capture.day)
     except PermanentError:  # there is none, or it is damaged: it is made anew
         return False
-    if candidate.verdict is None or candidate.verdict.publishable or candidate.capture.run != capture.run:
+    verdict = candidate.verdict
+    if verdict is None or verdict.publishable or candidate.capture.run != capture.run:
+        return False
+    if verdict.figures.get("not_checked"):  # time ran out, which says nothing about the capture
         return False
     baseline = store.published.latest_before(capture.day)
     made_from = (candidate.pipeline_version, candidate.derivation, candidate.baseline)
@@ -161,7 +164,7 @@ def obtain_capture(sync: Sync, day: date, request: CaptureRequest) -> Listing:
     if not needs_walk(store, day, request, sync.loaded):
         stored = store.captures.latest_complete(day)
         if stored is not None:
-            sync.log(f"Nothing is fetched: {day} has a complete capture, run {stored.run:02d}")
+            sync.stage(f"Nothing is fetched: {day} has a complete capture, run {stored.run:02d}", None)
             if not is_past(store, day):  # a past day is derived again, which is no look at the Hub
                 sync.note_start(stored, stored.last_hub_date)
             return Listing.of(stored)
@@ -234,9 +237,10 @@ def _go_on(sync: Sync, capture: Capture, request: CaptureRequest) -> None:
     if not capture.listing_complete:
         refuse_past(sync.store, capture.day, end_of_capture(capture.day, sync.loaded))
     sync.log(f"{DETERMINING}…")
-    sync.log(
+    sync.stage(
         f"{capture.plan.reason_text}; going on with capture run {capture.run:02d}, which an earlier run left "
-        f"after {capture.pages_stored} pages"
+        f"after {capture.pages_stored} pages",
+        capture.plan.reason_text,
     )
     sync.note_start(capture, capture.last_hub_date)
     if request.limit_given:

@@ -6,7 +6,7 @@ stored with the candidate, where `published_catalogue` reads it again whoever la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
@@ -49,8 +49,20 @@ SPECS = [
 ]
 
 
-def completeness_result(completeness: Completeness, gate: Gate, enabled: bool) -> dg.AssetCheckResult:
-    """Return the verdict on completeness; a check that is switched off says so and is no pass."""
+NEVERTHELESS = "published nevertheless: error_handling.preserve_data_on_failure is off"
+
+
+def completeness_result(
+    completeness: Completeness, gate: Gate, enabled: bool, *, waived: bool = False
+) -> dg.AssetCheckResult:
+    """Return the verdict on completeness; a check that is switched off says so and is no pass.
+
+    Args:
+        completeness: how complete the day is.
+        gate: whether that is enough.
+        enabled: whether it counts.
+        waived: whether the day is published whatever the verdict is; it then only warns.
+    """
     if not enabled:
         return _skipped(COMPLETENESS, "validation.enable_completeness_checking is off")
     metadata: dict[str, float | int] = {
@@ -69,35 +81,54 @@ def completeness_result(completeness: Completeness, gate: Gate, enabled: bool) -
             metadata=metadata,
         )
     return dg.AssetCheckResult(
-        check_name=COMPLETENESS, passed=gate.passed, description=gate.text, metadata=metadata
+        check_name=COMPLETENESS,
+        passed=gate.passed,
+        severity=_blocking_severity(waived),
+        description=gate.text if gate.passed or not waived else f"{gate.text}; {NEVERTHELESS}",
+        metadata=metadata,
     )
 
 
-def rules_result(result: ValidationResult) -> dg.AssetCheckResult:
-    """Return the verdict on the rules that stop publishing."""
+def rules_result(result: ValidationResult, *, waived: bool = False) -> dg.AssetCheckResult:
+    """Return the verdict on the rules that stop publishing.
+
+    Args:
+        result: what the rules found.
+        waived: whether the day is published whatever the verdict is; it then only warns.
+    """
     counts = {name: result.counts[name] for name, rule in RULES.items() if rule.severity == "error"}
-    skipped = [name for name in counts if result.checked[name] == "skipped"]
-    text = "broken: " + ", ".join(result.blocking) if result.blocking else f"{len(counts)} rules kept"
-    if skipped:
-        text += "; skipped: " + ", ".join(skipped)
+    kept = sum(result.checked[name] == "passed" for name in counts)
+    text = "broken: " + ", ".join(result.blocking) if result.blocking else f"{kept} rules kept"
+    text += _not_applied(result, counts)
+    if not result.publishable and waived:
+        text += f"; {NEVERTHELESS}"
     return dg.AssetCheckResult(
         check_name=RULES_KEPT,
-        passed=not result.blocking and not skipped,
-        severity=dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN,
+        passed=kept == len(counts),
+        severity=dg.AssetCheckSeverity.WARN if result.publishable else _blocking_severity(waived),
         description=text,
         metadata=dict(counts),
     )
 
 
-def warnings_result(counts: Mapping[str, int]) -> dg.AssetCheckResult:
-    """Return what was found that does not stop publishing, by rule."""
+def warnings_result(result: ValidationResult, set_aside: Mapping[str, int]) -> dg.AssetCheckResult:
+    """Return what was found that does not stop publishing, by rule.
+
+    Args:
+        result: what the rules found.
+        set_aside: what the derivation set aside, by rule.
+    """
+    rules = [name for name, rule in RULES.items() if rule.severity != "error"]
+    counts = {**{name: result.counts[name] for name in rules}, **set_aside}
     found = {name: count for name, count in counts.items() if count}
+    left_out = _not_applied(result, rules)
+    text = ", ".join(f"{name}: {count:,}" for name, count in found.items()) or "nothing found"
     return dg.AssetCheckResult(
         check_name=WARNINGS,
-        passed=not found,
+        passed=not found and not left_out,
         severity=dg.AssetCheckSeverity.WARN,
-        description=", ".join(f"{name}: {count:,}" for name, count in found.items()) or "nothing found",
-        metadata=dict(counts),
+        description=text + left_out,
+        metadata=counts,
     )
 
 
@@ -108,6 +139,7 @@ def routes_result(
     *,
     mode: str,
     enabled: bool,
+    merged: bool,
 ) -> dg.AssetCheckResult:
     """Return whether the discovery routes agree.
 
@@ -117,12 +149,17 @@ def routes_result(
         only_elsewhere: models that a further route saw and the listing lacks.
         mode: mode of the sync; only full ones walk further routes.
         enabled: whether they are switched on.
+        merged: whether `seen_by` counts a model for every route, and not for the first that saw it alone.
     """
     if not enabled:
         return _skipped(ROUTES_AGREE, "sync_behavior.enable_multi_strategy_discovery is off")
     broken = {name: entry.error for name, entry in routes.items() if entry.error is not None}
     said = [f"{name}: {seen_by.get(name, 0):,}" for name in routes]
-    text = "models seen by " + ", ".join(said) if said else f"not walked: the sync was {mode}"
+    text = (
+        ("models seen by " if merged else "models first seen by ") + ", ".join(said)
+        if said
+        else f"not walked: the sync was {mode}"
+    )
     if only_elsewhere:
         text += f"; {only_elsewhere:,} of them the listing lacks"
     if broken:
@@ -149,6 +186,22 @@ def details_result(known: int, models: int, coverage: float | None) -> dg.AssetC
         description=f"file details known for {known:,} of {models:,} models",
         metadata={"known": known, "models": models, "share": 0.0 if coverage is None else coverage},
     )
+
+
+def _blocking_severity(waived: bool) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.WARN if waived else dg.AssetCheckSeverity.ERROR
+
+
+def _not_applied(result: ValidationResult, names: Iterable[str]) -> str:
+    """Return in words which of these rules were not applied, or not to everything; empty for none."""
+    chosen = set(names)
+    skipped = [name for name in result.named("skipped") if name in chosen]
+    unchecked = [name for name in result.named("not checked") if name in chosen]
+    text = "; skipped: " + ", ".join(skipped) if skipped else ""
+    if result.unfinished is not None:
+        limit = "validation.validation_timeout_seconds"
+        text += f"; time was up ({limit}) before {result.unfinished} were checked"
+    return text + (", so not checked: " + ", ".join(unchecked) if unchecked else "")
 
 
 def _skipped(name: str, why: str) -> dg.AssetCheckResult:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from gguf_assets.catalogue.sync_plan import SyncMode
-from gguf_assets.errors import Refused
+from gguf_assets.errors import ErrorCategory, Refused
+from gguf_assets.masking import mask
+from gguf_assets.settings.keys import find_key
+from gguf_assets.settings.model import SyncConfiguration
+from gguf_assets.settings.problems import FAILED, InvalidSettings, Problem, shown
 
 DEFAULT_DETAILS = "default"
 """The `details` option that leaves the number of requests to the settings."""
@@ -68,4 +74,75 @@ def detail_limit(text: str, default: int) -> int | None:
     raise Refused(
         f"details={text!r} is not allowed: use all, none or a number of requests from 0",
         remedy="For example: gguf-assets sync --details 500",
+    )
+
+
+def parsed_overrides(texts: Sequence[str]) -> dict[str, str]:
+    """Return the settings that `--set KEY=VALUE` asks for, by dotted key.
+
+    Raises:
+        Refused: a text is not of that form, or a key is given two values.
+    """
+    overrides: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise _malformed(f"--set {shown(text)} is not of the form KEY=VALUE")
+        if overrides.get(key, value) != value:
+            raise _malformed(f"--set gives {mask(key)} two values")
+        overrides[key] = value
+    return overrides
+
+
+def checked_overrides(overrides: Mapping[str, str]) -> Mapping[str, str]:
+    """Return overrides as they are, unless they hold a secret: run configurations are stored and shown.
+
+    Raises:
+        InvalidSettings: a secret is among them.
+    """
+    secret = [
+        key
+        for key, value in overrides.items()
+        if (found := find_key(SyncConfiguration, tuple(key.split(".")))) is not None
+        and found.secret
+        and not value.strip().startswith("env:")
+    ]
+    if secret:
+        raise InvalidSettings(
+            [
+                Problem(
+                    f"{FAILED}{key} is a secret, and what is set for one run is stored and shown with it",
+                    key,
+                    shown(overrides[key], find_key(SyncConfiguration, tuple(key.split(".")))),
+                    origin="command line",
+                    hint="set it in an environment variable",
+                )
+                for key in secret
+            ]
+        )
+    return overrides
+
+
+def overrides_config(overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Return the run config that sets settings for one run; empty when there are none."""
+    if not overrides:
+        return {}
+    return {"resources": {"settings": {"config": {"overrides": dict(overrides)}}}}
+
+
+def overrides_in(run_config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that a run config sets for its run."""
+    inner: Any = run_config
+    for name in ("resources", "settings", "config", "overrides"):
+        inner = inner.get(name) if isinstance(inner, Mapping) else None
+    return dict(inner) if isinstance(inner, Mapping) else {}
+
+
+def _malformed(text: str) -> Refused:
+    return Refused(
+        text,
+        category=ErrorCategory.CONFIGURATION,
+        remedy="For example: gguf-assets sync --set sync_behavior.detail_requests_per_run=500. All keys: "
+        "gguf-assets config schema",
     )

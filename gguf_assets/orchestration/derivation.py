@@ -111,8 +111,15 @@ def absences_of(capture: Capture) -> Absences:
     return judge_absences(capture.iter_absences(), trusted=entry.trusted, anonymous=entry.anonymous)
 
 
-def extras_of(store: Store, source: Source, absences: Absences) -> Extras:
-    """Return what is there besides the walk: seen by the capture's other routes, or found by name."""
+def extras_of(store: Store, source: Source, absences: Absences, *, merged: bool) -> Extras:
+    """Return what is there besides the walk: seen by the capture's other routes, or found by name.
+
+    Args:
+        store: where it lies.
+        source: what is derived.
+        absences: what the answers about absent models prove.
+        merged: whether a model names every route that saw it, or the first one alone.
+    """
     capture = source.capture
     routes = {
         route: [parse_listing_page(name, content) for name, content in capture.iter_route_pages(route)]
@@ -124,7 +131,7 @@ def extras_of(store: Store, source: Source, absences: Absences) -> Extras:
         assert baseline is not None
         return store.published_tables(baseline.day).model_columns(["hub_id", "created_at"])
 
-    return gather_extras(routes, absences.there, None if baseline is None else created)
+    return gather_extras(routes, absences.there, None if baseline is None else created, merged=merged)
 
 
 def first_seen_of(store: Store, source: Source) -> dict[str, date]:
@@ -137,10 +144,17 @@ def first_seen_of(store: Store, source: Source) -> dict[str, date]:
 
 
 def derivation_settings(loaded: LoadedSettings) -> Mapping[str, Any]:
-    """Return the settings that shape a day; recorded in its manifest."""
-    validation = loaded.settings.validation
+    """Return the settings that shape a day; recorded in its manifest.
+
+    Keys have come over time: a day whose manifest lacks one was made under its default.
+    """
+    settings = loaded.settings
+    validation = settings.validation
     return {
+        "enable_deduplication": settings.sync_behavior.enable_deduplication,
+        "enable_data_compression": settings.performance.enable_data_compression,
         "enable_schema_validation": validation.enable_schema_validation,
+        "enable_file_verification": validation.enable_file_verification,
         "enable_completeness_checking": validation.enable_completeness_checking,
         "min_completeness_score": validation.min_completeness_score,
         "enable_quality_scoring": validation.enable_quality_scoring,

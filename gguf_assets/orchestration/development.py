@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from gguf_assets.orchestration.configuration import at_load
 from gguf_assets.orchestration.demonstration import DEMO_FOLDER
 from gguf_assets.orchestration.instance import open_instance
 from gguf_assets.orchestration.resources import layout_of
 from gguf_assets.orchestration.runs import reap_dead_runs
-from gguf_assets.settings.load import load_settings
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.store import Store
 
@@ -24,7 +24,10 @@ def start_ui(environ: Mapping[str, str], host: str, port: int, say: Callable[[st
 
     Where nothing is stored yet but the demo has been run, the demo's data are shown.
     """
-    layout = layout_of(load_settings(environ))
+    loaded_with = at_load(environ)
+    if loaded_with.refusal is not None:
+        say(f"{loaded_with.refusal.message}\nThe UI opens all the same; no run does anything until then.")
+    layout = layout_of(loaded_with.loaded)
     demo = DEMO_FOLDER.absolute()
     if (
         Store(layout).earliest_day() is None

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from gguf_assets import __version__
 from gguf_assets.errors import GgufAssetsError
 from gguf_assets.hub.client import HubClient
+from gguf_assets.masking import mask
+from gguf_assets.orchestration.configuration import problems_of
 from gguf_assets.orchestration.instance import instance_errors, open_instance
 from gguf_assets.orchestration.resources import layout_of, request_limits
 from gguf_assets.orchestration.runs import reap_dead_runs
@@ -64,9 +66,13 @@ def examine(environ: Mapping[str, str]) -> Examination:
     try:
         loaded = load_settings(environ)
     except GgufAssetsError as error:
-        found.add("settings", "problem", error.message, error.remedy)
+        for problem in problems_of(error)[:-1]:
+            found.add("settings", "problem", mask(str(problem)))
+        found.add("settings", "problem", mask(str(problems_of(error)[-1])), error.remedy)
         return found
     found.add("settings", "ok", f"{loaded.settings.environment}: {loaded.source}")
+    for advice in loaded.advice:
+        found.add("settings", "note", f"{', '.join(advice.keys)}: {advice.text}", advice.hint)
     layout = layout_of(loaded)
     _folders(found, layout)
     _token(found, loaded)

@@ -124,13 +124,8 @@ class DryRun:
         }
 
 
-def dry_run_setting(environ: Mapping[str, str]) -> str | None:
-    """Return where the setting `dry_run` is turned on; None where it is off.
-
-    Raises:
-        Refused: a setting is not valid.
-    """
-    loaded = load_settings(environ)
+def dry_run_setting(loaded: LoadedSettings) -> str | None:
+    """Return where the setting `dry_run` is turned on; None where it is off."""
     return f"dry_run is on ({loaded.origins['dry_run']})" if loaded.settings.dry_run else None
 
 
@@ -143,6 +138,7 @@ def dry_run(
     refetch: bool,
     because: str = ASKED_FOR,
     environ: Mapping[str, str] | None = None,
+    loaded: LoadedSettings | None = None,
 ) -> DryRun:
     """Return what `sync_day` would do with the same arguments now; nothing is written.
 
@@ -154,12 +150,13 @@ def dry_run(
         refetch: walk again although the day has a complete capture.
         because: why this is a dry run.
         environ: environment variables; those of the process when None.
+        loaded: the settings; those of the environment when None.
 
     Raises:
         GgufAssetsError: the sync would be refused, for the same reason, or the Hub does not tell its clock.
     """
     environ = os.environ if environ is None else environ
-    loaded = load_settings(environ)
+    loaded = load_settings(environ) if loaded is None else loaded
     chosen_executor(environ)
     first_day(environ, None, None)
     limit = detail_limit(details, loaded.settings.sync_behavior.detail_requests_per_run)

@@ -8,7 +8,7 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from gguf_assets.errors import ErrorCategory
 from gguf_assets.masking import mask
-from gguf_assets.orchestration.failures import CATEGORY
+from gguf_assets.orchestration.failures import CATEGORY, Unavailable
 from gguf_assets.orchestration.reporting import record_failure, refusal, seconds_since_start
 
 
@@ -16,6 +16,8 @@ from gguf_assets.orchestration.reporting import record_failure, refusal, seconds
 def record_failed_sync(context: dg.HookContext) -> None:
     """Record why a sync failed; a refusal is no sync and leaves no trace."""
     error = context.op_exception
+    if isinstance(context.resources.store, Unavailable):
+        return
     category, message = ErrorCategory.SYSTEM.value, mask(str(error))
     if isinstance(error, dg.Failure):
         message = error.description or message

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from gguf_assets.orchestration.configuration import CONFIGURATION
 from gguf_assets.settings.load import LoadedSettings
 
 CAPTURE = ("hub_listing", "hub_details")
@@ -49,7 +50,7 @@ def build_jobs(loaded: LoadedSettings) -> list[Any]:
     Args:
         loaded: the settings; `workflow_timeout_hours` bounds the runs.
     """
-    everything = dg.AssetSelection.assets(*CAPTURE, *DERIVED)
+    everything = dg.AssetSelection.assets(CONFIGURATION, *CAPTURE, *DERIVED)
     tags = {**WRITES, **time_limit(loaded)}
     return [
         dg.define_asset_job(

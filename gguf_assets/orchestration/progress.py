@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-LOG_EVERY_SECONDS = 30.0
-
 
 class Progress(Protocol):
     """Where a step reports how far it is."""
@@ -30,12 +28,22 @@ class NoProgress:
 
 
 class Reporter:
-    """Passes every report on, and a log line now and then."""
+    """Passes every report on, and a log line now and then.
 
-    def __init__(self, progress: Progress, log: Callable[[str], None], seconds: float) -> None:
+    Args:
+        progress: who watches.
+        log: takes the log lines.
+        seconds: between two log lines.
+        tracked: whether long steps tell how far they are at all.
+    """
+
+    def __init__(
+        self, progress: Progress, log: Callable[[str], None], seconds: float, *, tracked: bool
+    ) -> None:
         self._progress = progress
         self._log = log
         self._seconds = seconds
+        self._tracked = tracked
         self._next = time.monotonic() + seconds
 
     def say(self, text: str) -> None:
@@ -44,6 +52,8 @@ class Reporter:
 
     def step(self, name: str, done: int, total: int | None) -> None:
         """Report the present state of a step."""
+        if not self._tracked:
+            return
         self._progress.step(name, done, total)
         now = time.monotonic()
         if now >= self._next:

@@ -5,14 +5,22 @@ Figures come from the manifests and from Dagster's record of the run; the wordin
 
 from __future__ import annotations
 
+import json
+import resource
+import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from gguf_assets.atomic import write_atomically
-from gguf_assets.orchestration.runs import REQUESTS_BEFORE
+from gguf_assets.errors import ErrorCategory
+from gguf_assets.hub.errors import TRY_CATEGORIES
+from gguf_assets.orchestration.runs import FAILED_BEFORE, REQUESTS_BEFORE
+from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import read_table
 from gguf_assets.store.history import SyncMetadata, failure_metadata
@@ -28,23 +36,31 @@ _STAGES = {
     "health_scores": "health",
     "published_catalogue": "publishing",
 }
+_FAILED = "tries_failed"
 
 
 def report_sync(
-    store: Store, instance: dg.DagsterInstance, run: dg.DagsterRun, day: date
+    store: Store, loaded: LoadedSettings, instance: dg.DagsterInstance, run: dg.DagsterRun, day: date
 ) -> tuple[str, str, dict[str, Any]]:
     """Write the day's report and, where this run is a sync, its end in the history.
 
     Returns:
-        The report as Markdown, the block for the log, and numeric figures for the UI.
+        The report as Markdown, the block for the log, and numeric figures for the UI: without performance
+        metrics no duration is among them, which the history knows nevertheless.
     """
     manifest = store.published.manifest(day)
     assert manifest is not None, "published_catalogue comes before"
     capture = store.captures.open(day, manifest.capture.run)
     durations = stage_durations(instance, run.run_id)
     text, block = day_text(store, manifest, capture, durations)
+    requests = run_requests(instance, run)
+    for name, tries in failed_tries(_failed_before(run), loaded).items():
+        requests[name] = requests.get(name, 0) + tries
+    text += failed_tries_text(requests)
     write_atomically(store.layout.report_file(day), text.encode())
-    figures = sync_figures(manifest, run_requests(instance, run), durations)
+    measured = loaded.settings.monitoring.enable_performance_metrics
+    figures = sync_figures(manifest, requests, durations)
+    figures |= process_figures() if measured else {}
     if any(sync.sync_id == run.run_id for sync in store.history.syncs()):
         store.history.write_last_sync(last_sync(capture, manifest, figures))
         # Last of all: a sync that has no end in the history is done again.
@@ -56,7 +72,62 @@ def report_sync(
             reason=manifest.reason,
             figures=figures,
         )
-    return text, block, {name: value for name, value in figures.items() if isinstance(value, int | float)}
+    unmeasured = () if measured else ("duration_seconds",)
+    shown = {
+        name: value
+        for name, value in figures.items()
+        if isinstance(value, int | float) and name not in unmeasured
+    }
+    return text, block, shown
+
+
+def failed_tries(failed: Mapping[ErrorCategory, int], loaded: LoadedSettings) -> dict[str, int]:
+    """Return the tries that failed as metadata: all of them, and by category if the settings want that.
+
+    Args:
+        failed: what the Hub's client counted, zeros included, so that the keys are always the same.
+        loaded: the settings.
+    """
+    figures = {_FAILED: sum(failed.values())}
+    if loaded.settings.error_handling.enable_categorized_errors:
+        figures |= {f"{_FAILED}_{category.value}": tries for category, tries in failed.items()}
+    return figures
+
+
+def _failed_before(run: dg.DagsterRun) -> dict[ErrorCategory, int]:
+    """Return the tries that had failed when a run began; every category, 0 where none had."""
+    before = json.loads(run.tags.get(FAILED_BEFORE, "{}"))
+    return {category: int(before.get(category.value, 0)) for category in TRY_CATEGORIES}
+
+
+def failed_tries_text(figures: Mapping[str, int]) -> str:
+    """Return the tries that failed as the end of the report; empty where none did."""
+    if not figures[_FAILED]:
+        return ""
+    kinds = [
+        f"{name.removeprefix(_FAILED + '_')} {tries:,}"
+        for name, tries in figures.items()
+        if name.startswith(_FAILED + "_") and tries
+    ]
+    by_kind = f" ({', '.join(kinds)})" if kinds else ""
+    return f"\nTries that failed: {figures[_FAILED]:,}{by_kind}.\n"
+
+
+def seconds_taken(began: float, loaded: LoadedSettings) -> dict[str, float]:
+    """Return the seconds since a `time.monotonic` as metadata; nothing without performance metrics."""
+    if not loaded.settings.monitoring.enable_performance_metrics:
+        return {}
+    return {"duration_seconds": round(time.monotonic() - began, 3)}
+
+
+def process_figures() -> dict[str, float]:
+    """Return the most memory this process ever held, in MB, and the CPU seconds it has used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    per_mb = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes elsewhere
+    return {
+        "peak_rss_mb": round(usage.ru_maxrss / per_mb, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+    }
 
 
 def stage_durations(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
@@ -71,12 +142,12 @@ def stage_durations(instance: dg.DagsterInstance, run_id: str) -> dict[str, floa
 
 
 def run_requests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, int]:
-    """Return the requests a run sent, from the metadata of its materialisations.
+    """Return the requests a run sent and the tries that failed, from the metadata of its materialisations.
 
     `detail_requests` counts repositories asked for; the further tree pages that a repository of 1,000 files
     takes are among `requests`.
     """
-    requests, asked = int(run.tags.get(REQUESTS_BEFORE, "0")), 0
+    requests, asked, failed = int(run.tags.get(REQUESTS_BEFORE, "0")), 0, Counter[str]()
     for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
         event = record.dagster_event
         if event is None or event.asset_key is None:
@@ -84,9 +155,12 @@ def run_requests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, 
         metadata = event.step_materialization_data.materialization.metadata
         if event.asset_key.to_user_string() in ("hub_listing", "hub_details"):
             requests += int(str(metadata["requests"].value))
+            for name, entry in metadata.items():
+                if name.startswith(_FAILED):
+                    failed[name] += int(str(entry.value))
         if "asked" in metadata:
             asked += int(str(metadata["asked"].value))
-    return {"requests": requests, "detail_requests": asked}
+    return {"requests": requests, "detail_requests": asked, **failed}
 
 
 def sync_figures(
@@ -165,13 +239,14 @@ def day_text(
         completeness=Completeness(
             manifest.completeness or 0.0, judged["coverage"], judged["fill"], judged["parts"]
         ),
-        gate=Gate(True, judged["gate"]),
+        gate=Gate(not manifest.failed, judged["gate"]),
         findings=judged["findings"],
         skipped=judged["skipped"],
         blocking=judged["blocking"],
         grades=manifest.figures.get("grades", {}),
         published=True,
         window_hours=capture.plan.window_hours,
+        failed=manifest.failed,
     )
     return (
         day_report(facts, changes, movers, vocabulary, before),

@@ -1,7 +1,9 @@
 """The resources: settings, store and Hub, each a plain object of the core built when a run starts.
 
-Settings are read anew for every run, so a changed file or variable needs no reload. The store's resource
-takes the writer's lock for the length of the run, completes what a dead process left and reaps dead runs.
+Settings are read anew for every run, so a changed file or variable needs no reload, and what is in force is
+noted in the run's event log. While they are invalid, all three are `Unavailable`: no lock is taken, nothing
+is written, nobody is asked. The store's resource takes the writer's lock for the length of the run, completes
+what a dead process left and reaps dead runs.
 """
 
 import logging
@@ -11,13 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from pydantic import Field
 
-from gguf_assets.errors import Refused
+from gguf_assets.errors import GgufAssetsError, Refused
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.limits import RequestLimits
+from gguf_assets.orchestration.config import checked_overrides
+from gguf_assets.orchestration.configuration import note_in_force
 from gguf_assets.orchestration.executors import run_process
-from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.failures import Unavailable, clear_failures
 from gguf_assets.orchestration.runs import PID, end_dead_syncs, process_tags, reap_dead_runs
+from gguf_assets.settings.fields import below
 from gguf_assets.settings.limits import effective_limits
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.settings.token import require_token
@@ -38,6 +44,8 @@ def layout_of(loaded: LoadedSettings) -> Layout:
         state=loaded.state_dir,
         config=loaded.config_dir,
         last_sync=loaded.last_sync_file,
+        reports=below(loaded.data_dir, loaded.settings.storage.reports_directory),
+        compress_captures=loaded.settings.storage.enable_compression,
     )
 
 
@@ -51,6 +59,7 @@ def request_limits(loaded: LoadedSettings) -> RequestLimits:
         max_retries=limits.max_retries,
         backoff_base=limits.backoff_base,
         backoff_jitter=limits.backoff_jitter,
+        exponential_backoff=limits.exponential_backoff,
     )
 
 
@@ -71,27 +80,42 @@ def open_hub(loaded: LoadedSettings) -> HubClient:
     )
 
 
-class SettingsResource(dg.ConfigurableResource[LoadedSettings]):
-    """The settings in force: code default < file < environment variable."""
+class SettingsResource(dg.ConfigurableResource[LoadedSettings | Unavailable]):
+    """The settings in force: code default < file < environment variable < overrides of this run.
 
-    def create_resource(self, context: dg.InitResourceContext) -> LoadedSettings:
-        """Read the settings.
+    Made with `configure_at_launch()`, so that there is one of it in a run and those who depend on it see the
+    run's overrides; made directly, each of them would get its own without them.
+    """
 
-        Raises:
-            dagster.Failure: a setting is not valid.
-        """
-        with clear_failures():
-            return load_settings(os.environ)
+    overrides: dict[str, str] = Field(
+        default={},
+        description="Settings of this run alone, stronger than variables and file: dotted key → text, e.g. "
+        "`sync_behavior.mode: incremental`; numbers and switches in quotes. All keys: `gguf-assets config "
+        "schema`. Secrets are not taken here, since run configurations are stored and shown.",
+    )
+
+    def create_resource(self, context: dg.InitResourceContext) -> LoadedSettings | Unavailable:
+        """Read the settings and note in the event log what is in force; invalid ones are `Unavailable`."""
+        try:
+            loaded = load_settings(os.environ, overrides=checked_overrides(self.overrides))
+        except GgufAssetsError as error:
+            return Unavailable(error)
+        if context.instance is not None and context.run is not None:
+            note_in_force(context.instance, context.run, loaded)
+        return loaded
 
 
 class HubResource(dg.ConfigurableResource[HubClient]):
     """The Hugging Face Hub behind one rate-limited transport."""
 
-    settings: dg.ResourceDependency[LoadedSettings]
+    settings: dg.ResourceDependency[LoadedSettings | Unavailable]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[HubClient]:
         """Open the client for the length of a run."""
+        if isinstance(self.settings, Unavailable):
+            yield self.settings  # type: ignore[misc]
+            return
         with clear_failures(), open_hub(self.settings) as client:
             yield client
 
@@ -99,11 +123,14 @@ class HubResource(dg.ConfigurableResource[HubClient]):
 class StoreResource(dg.ConfigurableResource[Store]):
     """The store, held for writing: one run at a time, what a dead run left is put right first."""
 
-    settings: dg.ResourceDependency[LoadedSettings]
+    settings: dg.ResourceDependency[LoadedSettings | Unavailable]
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Store]:
         """Take the writer's lock for the length of a run (of a step, with one process a step)."""
+        if isinstance(self.settings, Unavailable):
+            yield self.settings  # type: ignore[misc]
+            return
         with clear_failures():
             layout = layout_of(self.settings)
             lock, run = WriterLock(layout), context.run

@@ -20,6 +20,9 @@ PID, HOST, BOOT = "gguf/pid", "gguf/host", "gguf/boot"
 REQUESTS_BEFORE = "gguf/requests_before"
 """Requests sent before the run, e.g. for the Hub's date; they count as requests of the sync."""
 
+FAILED_BEFORE = "gguf/tries_failed_before"
+"""Tries of these requests that failed: category → number, as JSON."""
+
 TRIGGER = "gguf/trigger"
 """What started a run, where Dagster has no tag of its own for it."""
 

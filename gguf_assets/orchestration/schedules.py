@@ -1,19 +1,24 @@
-"""The schedules: one sync a day, and a weekly full one for who wants it at a quiet hour.
+"""The schedules: a sync a day, a weekly full one for a quiet hour, a daily copy of the configuration.
 
-A tick requests the partition of its own UTC date. Here: when, and why a tick requests nothing. Not here: the
-mode of the sync (`catalogue/sync_plan`), and the sensors that look at what is stored (`sensors`).
+A tick requests the partition of its own UTC date, and nothing while the settings are invalid. Here: when, and
+why a tick requests nothing. Not here: the mode of the sync (`catalogue/sync_plan`), and the sensors that look
+at what is stored (`sensors`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from gguf_assets.errors import GgufAssetsError
+from gguf_assets.masking import mask
+from gguf_assets.orchestration.config_backup import CONFIG_BACKUP
 from gguf_assets.orchestration.jobs import DAILY_SYNC, FULL_CONFIG, FULL_SYNC
 from gguf_assets.orchestration.partitions import START_VARIABLE, machine_today
 from gguf_assets.orchestration.pending import is_full_sync, is_sync, named, pending_runs
-from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.settings.load import SYNC_DOCUMENT, LoadedSettings, load_settings
 
 AUTOMATIC = ("staging", "production")
 """The environments in which schedule and sensors are on unless an operator switches them off."""
@@ -25,12 +30,13 @@ _RELOAD = (
 
 
 def build_schedules(
-    loaded: LoadedSettings, days: dg.DailyPartitionsDefinition
+    environ: Mapping[str, str], loaded: LoadedSettings, days: dg.DailyPartitionsDefinition
 ) -> list[dg.ScheduleDefinition]:
-    """Return `daily_sync_schedule` and `weekly_full_schedule`.
+    """Return `daily_sync_schedule`, `weekly_full_schedule` and `config_backup_daily`.
 
     Args:
-        loaded: the settings; times of day and the defaults of the switches come from there.
+        environ: environment variables; whether the settings are valid is asked anew at every tick.
+        loaded: the settings at present; times of day and the defaults of the switches come from there.
         days: the partitions.
     """
     behavior = loaded.settings.sync_behavior
@@ -51,7 +57,7 @@ def build_schedules(
     )
     def daily_sync_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = context.scheduled_execution_time.astimezone(UTC).date()
-        reason = reason_to_skip(context, days)
+        reason = without_settings(environ) or reason_to_skip(context, days)
         if reason is not None:
             return dg.SkipReason(reason)
         pending = [run for run in pending_runs(context.instance, day) if is_sync(run)]
@@ -74,7 +80,7 @@ def build_schedules(
     )
     def weekly_full_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = context.scheduled_execution_time.astimezone(UTC).date()
-        reason = reason_to_skip(context, days)
+        reason = without_settings(environ) or reason_to_skip(context, days)
         if reason is not None:
             return dg.SkipReason(reason)
         # A daily sync under way is waited for in the queue: the week's full sync is not to be lost.
@@ -83,7 +89,42 @@ def build_schedules(
             return dg.SkipReason(f"A full sync of {day} is queued or running already: {named(pending[0])}")
         return dg.RunRequest(partition_key=day.isoformat(), run_config=FULL_CONFIG)
 
-    return [daily_sync_schedule, weekly_full_schedule]
+    @dg.schedule(
+        job_name=CONFIG_BACKUP,
+        cron_schedule="0 2 * * *",
+        execution_timezone="UTC",
+        default_status=default_schedule_status(loaded),
+        description=(
+            f"At 02:00 UTC, keeps a copy of the active configuration file {SYNC_DOCUMENT.active_file} where "
+            "it differs from the newest backup, and removes backups older than "
+            "`storage.backup_retention_days`. Without an active file there is nothing to keep. On by default "
+            f"in {' and '.join(AUTOMATIC)}."
+        ),
+    )
+    def config_backup_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            folder = load_settings(environ).config_dir
+        except GgufAssetsError as error:
+            return dg.SkipReason(no_settings(error))
+        if not (folder / SYNC_DOCUMENT.active_file).is_file():
+            return dg.SkipReason(f"There is no active file {folder / SYNC_DOCUMENT.active_file}")
+        return dg.RunRequest()
+
+    return [daily_sync_schedule, weekly_full_schedule, config_backup_daily]
+
+
+def no_settings(error: GgufAssetsError) -> str:
+    """Return why a tick requests nothing while the settings are invalid."""
+    return f"The settings cannot be loaded, so nothing is requested: {mask(str(error))}"
+
+
+def without_settings(environ: Mapping[str, str]) -> str | None:
+    """Return why nothing can be requested while the settings are invalid; None when they are valid."""
+    try:
+        load_settings(environ)
+    except GgufAssetsError as error:
+        return no_settings(error)
+    return None
 
 
 def default_schedule_status(loaded: LoadedSettings) -> dg.DefaultScheduleStatus:

@@ -1,4 +1,4 @@
-"""The sensors: a full sync when the last one has become too old, another try when the last sync failed.
+"""The sensors that sync: in full when the last full one has become too old, once more when the last failed.
 
 Both read stored state only, never the Hub, and every tick that requests nothing says why, with the numbers.
 Here: when. Not here: the mode, which `plan_sync` decides in the run they request.
@@ -19,7 +19,7 @@ from gguf_assets.orchestration.jobs import DAILY_SYNC, FULL_CONFIG, FULL_SYNC, R
 from gguf_assets.orchestration.pending import PARTITION, named, pending_runs
 from gguf_assets.orchestration.planning import sync_past
 from gguf_assets.orchestration.resources import layout_of
-from gguf_assets.orchestration.schedules import AUTOMATIC, not_a_partition
+from gguf_assets.orchestration.schedules import AUTOMATIC, no_settings, not_a_partition
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.store.history import INTERRUPTED, SyncRecord
 from gguf_assets.store.lock import WriterLock
@@ -74,7 +74,7 @@ def build_sensors(
         try:
             loaded = load_settings(environ)
         except GgufAssetsError as error:
-            return _no_settings(error)
+            return dg.SkipReason(no_settings(error))
         return when_too_old(loaded, context.instance, days, datetime.now(UTC))
 
     @dg.sensor(
@@ -94,7 +94,7 @@ def build_sensors(
         try:
             loaded = load_settings(environ)
         except GgufAssetsError as error:
-            return _no_settings(error)
+            return dg.SkipReason(no_settings(error))
         return when_failed(loaded, context, days, datetime.now(UTC))
 
     return [full_sync_threshold_sensor, failed_sync_repair_sensor]
@@ -269,7 +269,3 @@ def _under_way(loaded: LoadedSettings, pending: list[dg.DagsterRun]) -> str | No
 def _requested(instance: dg.DagsterInstance, sensor: str, tags: Mapping[str, str]) -> list[dg.DagsterRun]:
     """Return the runs that a sensor requested, newest first."""
     return list(instance.get_runs(filters=dg.RunsFilter(tags={SENSOR: sensor, **tags})))
-
-
-def _no_settings(error: GgufAssetsError) -> dg.SkipReason:
-    return dg.SkipReason(f"The settings cannot be loaded, so nothing is requested: {mask(str(error))}")

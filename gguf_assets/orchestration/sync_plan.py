@@ -14,8 +14,9 @@ from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.errors import ErrorCategory, Refused
 from gguf_assets.orchestration.config import SyncConfig
 from gguf_assets.orchestration.dry_run import DryRun, dry_run
-from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.failures import clear_failures, usable
 from gguf_assets.quality.markdown import escaped, table
+from gguf_assets.settings.load import LoadedSettings
 
 
 class SyncPlanConfig(SyncConfig):
@@ -25,7 +26,9 @@ class SyncPlanConfig(SyncConfig):
 
 
 @dg.op
-def plan_next_sync(context: dg.OpExecutionContext, config: SyncPlanConfig) -> None:
+def plan_next_sync(
+    context: dg.OpExecutionContext, config: SyncPlanConfig, settings: dg.ResourceParam[LoadedSettings]
+) -> None:
     """Say what a sync with these options would do now, and what it would probably cost."""
     with clear_failures():
         plan = dry_run(
@@ -36,6 +39,7 @@ def plan_next_sync(context: dg.OpExecutionContext, config: SyncPlanConfig) -> No
             refetch=config.refetch,
             because="job sync_plan",
             environ=os.environ,
+            loaded=usable(settings),
         )
     for line in (*plan.log, *plan.notes):
         context.log.info(line)

@@ -6,6 +6,7 @@ parsing of options and printing (`cli`).
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,8 @@ from gguf_assets.orchestration.capturing import (
     refuse_dry_run,
     refuse_past,
 )
-from gguf_assets.orchestration.config import detail_limit
+from gguf_assets.orchestration.config import checked_overrides, detail_limit, overrides_config
+from gguf_assets.orchestration.configuration import VALID
 from gguf_assets.orchestration.dry_run import is_concluded
 from gguf_assets.orchestration.executors import chosen_executor
 from gguf_assets.orchestration.failures import CATEGORY, REMEDY
@@ -38,6 +40,7 @@ from gguf_assets.orchestration.progress import Progress
 from gguf_assets.orchestration.reporting import record_failure
 from gguf_assets.orchestration.resources import layout_of, open_hub
 from gguf_assets.orchestration.runs import (
+    FAILED_BEFORE,
     HUB_NOW,
     REQUESTS_BEFORE,
     TRIGGER,
@@ -65,6 +68,8 @@ class SyncOutcome:
         published: whether the day is published.
         walked: false when the day was published already and nothing had to be done.
         reaped: runs of dead processes that were reported as failed first.
+        failed_checks: why the day would not have been published where failing days are kept back; the JSON
+            holds them only if there are any.
     """
 
     day: date
@@ -74,6 +79,7 @@ class SyncOutcome:
     published: bool
     walked: bool
     reaped: list[str] = field(default_factory=list)
+    failed_checks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys of `gguf-assets sync --json`."""
@@ -86,6 +92,7 @@ class SyncOutcome:
             "detail_requests": self.figures["detail_requests"],
             "published": self.published,
             "duration_seconds": self.figures["duration_seconds"],
+            **({"failed_checks": list(self.failed_checks)} if self.failed_checks else {}),
         }
 
 
@@ -109,14 +116,16 @@ class Workplace:
 
 
 @contextmanager
-def writing(environ: Mapping[str, str], command: str) -> Iterator[Workplace]:
+def writing(
+    environ: Mapping[str, str], command: str, overrides: Mapping[str, str] | None = None
+) -> Iterator[Workplace]:
     """Hold the store for writing: lock taken, interrupted publishing completed, dead runs reaped.
 
     Raises:
         Refused: settings, executor or first day are not valid, or another process is writing.
         PermanentError: the disk refused.
     """
-    loaded = load_settings(environ)
+    loaded = load_settings(environ, overrides=checked_overrides(overrides or {}))
     chosen_executor(environ)
     first_day(environ, None, None)
     layout = layout_of(loaded)
@@ -136,6 +145,7 @@ def sync_day(
     refetch: bool,
     progress: Progress,
     environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> SyncOutcome:
     """Sync one day.
 
@@ -147,12 +157,13 @@ def sync_day(
         refetch: walk again although the day has a complete capture.
         progress: where long steps report.
         environ: environment variables; those of the process when None.
+        overrides: settings of this sync alone, by dotted key; the run shows them in its run config.
 
     Raises:
         GgufAssetsError: the sync was refused, failed or did not publish; `Refused` when nothing was started.
     """
     environ = os.environ if environ is None else environ
-    with writing(environ, "gguf-assets sync") as place:
+    with writing(environ, "gguf-assets sync", overrides) as place:
         loaded, store = place.loaded, place.store
         for sentence in place.found_dead:
             progress.note(sentence)
@@ -164,6 +175,7 @@ def sync_day(
                 now = _hub_now(store, hub)
                 day, before = now.date(), hub.requests
                 tags |= {REQUESTS_BEFORE: str(before), HUB_NOW: now.isoformat()}
+                tags |= {FAILED_BEFORE: json.dumps(hub.failed_tries)}
         first = first_day(environ, store.earliest_day(), day if store.earliest_day() is None else None)
         refuse_outside(day, first, store.captures.complete_days())
         request = CaptureRequest(mode, refetch, limit, force)
@@ -182,10 +194,12 @@ def sync_day(
             progress=progress,
             environ=environ,
             tags=tags,
+            overrides=overrides,
         )
         sync = next((record for record in store.history.syncs() if record.sync_id == run_id), None)
         if sync is None:  # a past day was derived from its capture, which is no sync
             return _derived(store, day, before, place.reaped)
+        manifest = store.published.manifest(day)
         return SyncOutcome(
             day,
             sync.mode or "",
@@ -194,6 +208,7 @@ def sync_day(
             published=sync.published,
             walked=True,
             reaped=place.reaped,
+            failed_checks=() if manifest is None else manifest.failed,
         )
 
 
@@ -226,7 +241,14 @@ def _nothing_to_do(manifest: PublishedManifest, requests: int, reaped: list[str]
         "duration_seconds": 0.0,
     }
     return SyncOutcome(
-        manifest.day, manifest.mode, manifest.reason, figures, published=True, walked=False, reaped=reaped
+        manifest.day,
+        manifest.mode,
+        manifest.reason,
+        figures,
+        published=True,
+        walked=False,
+        reaped=reaped,
+        failed_checks=manifest.failed,
     )
 
 
@@ -308,6 +330,7 @@ def run_job(
     progress: Progress,
     environ: Mapping[str, str],
     tags: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
 ) -> str:
     """Run a job for a day in this process and return the run's id.
 
@@ -315,12 +338,13 @@ def run_job(
         GgufAssetsError: the run failed; the text is that of the first failure.
         KeyboardInterrupt: it was interrupted; a sync that had begun is noted as failed.
     """
-    defs = build_defs(environ=environ, syncing=day, resources={"progress": progress})
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    defs = build_defs(environ=environ, overrides=overrides, syncing=day, resources={"progress": progress})
     result = defs.resolve_job_def(job).execute_in_process(
         partition_key=day.isoformat(),
         instance=place.instance,
         tags={**process_tags(), **(tags or {})},
-        run_config={"ops": dict(ops), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={"ops": dict(ops), **overrides_config(overrides or {}), **quiet},
         raise_on_error=False,
     )
     if _was_interrupted(result):
@@ -347,6 +371,12 @@ def failure_of(result: dg.ExecuteInProcessResult, day: date) -> GgufAssetsError:
     ]
     if failed_checks:
         reasons = "; ".join(check.description or check.check_name for check in failed_checks)
+        if failed_checks[0].check_name == VALID:
+            return Refused(
+                f"{day} was not synced: {reasons}",
+                category=ErrorCategory.CONFIGURATION,
+                remedy="Correct it where it is set, then run the same command again.",
+            )
         return PermanentError(
             f"{day} was not published: {reasons}",
             category=ErrorCategory.DATA,

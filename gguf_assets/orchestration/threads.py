@@ -1,6 +1,7 @@
 """Overlapping of work that a core spends in Python with work that it spends in Arrow, by one thread each.
 
-Order, errors and results are those of the plain loop. What does not belong here: what the work is.
+Order, errors and results are those of the plain loop, which it is where threads are switched off. What does
+not belong here: what the work is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ _T = TypeVar("_T")
 
 
 def ahead(items: Iterable[_T], count: int) -> Iterator[_T]:
-    """Yield items in order, up to `count` of them made ahead of time by another thread."""
+    """Yield items in order, up to `count` of them made ahead of time by another thread; with 0 by none."""
+    if not count:
+        yield from items
+        return
     source, end = iter(items), object()
     with ThreadPoolExecutor(1, "ahead") as thread:
         made: deque[Future[Any]] = deque(thread.submit(next, source, end) for _ in range(count))
@@ -28,16 +32,20 @@ class Behind:
     """Does calls in order in another thread, at most `count` behind; a block that ends well waits for all.
 
     An error of a call is raised by a later call of `do` or at the end of the block; nothing is done after it.
+    With a count of 0 there is no other thread: each call is done at once.
     """
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._thread = ThreadPoolExecutor(1, "behind")
+        self._thread = ThreadPoolExecutor(1, "behind") if count else None
         self._under_way: deque[Future[Any]] = deque()
         self._failed = False
 
     def do(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Have something done; waits while too much is waiting to be done."""
+        if self._thread is None:
+            call(*arguments)
+            return
         while len(self._under_way) >= self._count:
             self._under_way.popleft().result()
         self._under_way.append(self._thread.submit(self._unless_failed, call, arguments))
@@ -57,7 +65,8 @@ class Behind:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(cancel_futures=error is not None)
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=error is not None)
         if error is None:
             for done in self._under_way:
                 done.result()

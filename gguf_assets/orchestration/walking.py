@@ -40,7 +40,9 @@ class Sync:
         note_start: called when it is clear that this is a sync and no refusal, with the capture and the Hub's
             clock, and again with a capture that replaces it; with None when the Hub was out of reach before
             a capture could be begun.
-        log: takes what is to be said about the sync.
+        log: takes decisions, warnings and results of the sync.
+        stage: takes how a stage of it goes, which is a detail, and what of that is a decision (None for
+            nothing).
         step: told how far a long step is: its name, what is done, and of how much (None: nobody knows).
     """
 
@@ -50,6 +52,7 @@ class Sync:
     run_id: str
     note_start: Callable[[Capture | None, datetime | None], None]
     log: Callable[[str], None]
+    stage: Callable[[str, str | None], None]
     step: Callable[[str, int, int | None], None]
 
 

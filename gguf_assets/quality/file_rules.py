@@ -62,6 +62,9 @@ LABEL_SIZE_MISMATCH = Rule(
     "A failed conversion often gives every label the same file.",
 )
 
+VERIFIED = (FILE_FACTS_CURRENT, SHARD_SET_INCOMPLETE, EMPTY_FILE, LABEL_SIZE_MISMATCH)
+"""The rules about what is known of files: sizes, checksums, shard sets. The others hold a day together."""
+
 UNSAFE_PATH = r"^$|^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
 """What a path must not match (RE2)."""
 
@@ -75,11 +78,13 @@ class FileRules:
     Args:
         day: the day of the candidate.
         findings: receives what is found.
+        verify: whether the rules in `VERIFIED` are applied.
     """
 
-    def __init__(self, day: date, findings: Findings) -> None:
+    def __init__(self, day: date, findings: Findings, *, verify: bool = True) -> None:
         self._day = day
         self._findings = findings
+        self._verify = verify
         self._last: pa.RecordBatch | None = None
         self._runs: list[pa.RecordBatch] = []
         self._broken_sets: list[pa.Table] = []
@@ -90,8 +95,9 @@ class FileRules:
             return
         check_day(self._day, batch, self._findings)
         self._check_keys(batch)
-        self._check_facts(batch)
-        self._collect_incomplete(batch)
+        if self._verify:
+            self._check_facts(batch)
+            self._collect_incomplete(batch)
 
     def finish(self, models: pa.ChunkedArray) -> None:
         """Judge what only the whole day shows.

@@ -48,6 +48,7 @@ class DayFacts:
         blocking: failed rules that keep the day from being published.
         grades: health grade to number of models.
         published: whether the day was published.
+        failed: why its checks failed, where it was published nevertheless.
         window_hours: hours that an incremental sync looks back; None for a full one.
     """
 
@@ -70,6 +71,7 @@ class DayFacts:
     grades: Mapping[str, int]
     published: bool
     window_hours: float | None = None
+    failed: Sequence[str] = ()
 
 
 def change_counts(changes: pa.Table) -> dict[str, int]:
@@ -85,21 +87,53 @@ def sync_mode_report(facts: DayFacts, changes: Mapping[str, int]) -> str:
         facts: the figures of the day.
         changes: what `change_counts` returned.
     """
+    return mode_report(
+        facts.mode,
+        sum(facts.durations.values()),
+        facts.processed,
+        changes,
+        window_hours=facts.window_hours,
+        reason=facts.reason,
+        requests=facts.requests,
+    )
+
+
+def mode_report(
+    mode: str,
+    seconds: float,
+    processed: int,
+    changes: Mapping[str, int],
+    *,
+    window_hours: float | None,
+    reason: str | None = None,
+    requests: int | None = None,
+) -> str:
+    """Return the same block from its figures; what is None is left out.
+
+    Args:
+        mode: `full` or `incremental`.
+        seconds: how long the sync took.
+        processed: models whose files were read again.
+        changes: number of models added, updated and removed, by these names.
+        window_hours: hours that an incremental sync looks back.
+        reason: why this mode, in words.
+        requests: requests to the Hub.
+    """
     lines = [
         "SYNC MODE REPORT",
-        f"Sync Mode: {facts.mode.upper()}",
-        f"Reason: {facts.reason}",
-        f"Duration: {sum(facts.durations.values()):.1f} seconds",
-        f"Models Processed: {facts.processed}",
-        f"Requests: {facts.requests}",
+        f"Sync Mode: {mode.upper()}",
+        *([] if reason is None else [f"Reason: {reason}"]),
+        f"Duration: {seconds:.1f} seconds",
+        f"Models Processed: {processed}",
+        *([] if requests is None else [f"Requests: {requests}"]),
     ]
-    if facts.mode == "incremental":
+    if mode == "incremental":
         lines += [
             "Incremental Changes:",
             *(f"  {change.capitalize()}: {changes[change]}" for change in ("added", "updated", "removed")),
         ]
-        if facts.window_hours is not None:
-            lines.append(f"  Window: {facts.window_hours:g} hours")
+        if window_hours is not None:
+            lines.append(f"  Window: {window_hours:g} hours")
     return "\n".join(lines)
 
 
@@ -140,6 +174,8 @@ def _summary(facts: DayFacts) -> Iterator[str]:
         yield f"- Published: {facts.models:,} models, {facts.files:,} files."
     else:
         yield f"- **Not published.** The candidate has {facts.models:,} models and {facts.files:,} files."
+    if facts.failed:
+        yield f"- **Published although its checks failed**: {'; '.join(facts.failed)}."
     against = "the first day" if facts.baseline is None else f"compared with {facts.baseline.isoformat()}"
     yield f"- {facts.reason}; {against}."
     yield f"- Gate: {facts.gate.text}."

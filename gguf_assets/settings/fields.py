@@ -9,11 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Strict
 
 _WORDS: Final = {
     "true": True,
@@ -69,8 +70,11 @@ def below(data_folder: Path, text: str) -> Path:
 
 
 def _expanded(text: str) -> Path:
-    # Unlike Path.expanduser, this leaves a ~user that nobody knows as it is.
-    return Path(os.path.expanduser(text))  # noqa: PTH111
+    try:
+        # Unlike Path.expanduser, this leaves a ~user that nobody knows as it is.
+        return Path(os.path.expanduser(text))  # noqa: PTH111
+    except ValueError:  # no user is called like that
+        return Path(text)
 
 
 def _split(url: str) -> SplitResult | None:
@@ -137,7 +141,7 @@ def _host(name: str) -> str:
 
 
 def _mail(address: str) -> str:
-    if not _MAIL.match(address):
+    if not _MAIL.match(address) or not address.isprintable():
         raise ValueError("must hold addresses such as name@example.org")
     return address
 
@@ -184,6 +188,15 @@ def _environment_only(value: Any) -> Any:
     return value
 
 
+class Environment(StrEnum):
+    """What a configuration is for."""
+
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+    TESTING = "testing"
+
+
 _T = TypeVar("_T")
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
@@ -192,7 +205,8 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 Listed = Annotated[tuple[_T, ...], BeforeValidator(_tuple)]
 """A list, kept as a tuple."""
 
-EnvironmentName = Literal["development", "staging", "production", "testing"]
+EnvironmentName = Annotated[Environment, Strict(False)]
+"""An environment, by its name."""
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 ModeName = Literal["auto", "incremental", "full"]
 Channel = Literal["log", "github", "webhook", "email"]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
+from math import isfinite
 from types import NoneType
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Final, Literal, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
@@ -22,6 +24,10 @@ from pydantic.fields import FieldInfo
 Path = tuple[str, ...]
 """A key as its sections and name, outermost first."""
 
+DEEPEST: Final = 50
+"""Levels that a map of free form may have."""
+
+_LEAST, _MOST = -(2**63), 2**64 - 1  # what whole numbers others can read
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}\Z")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
 
@@ -79,7 +85,7 @@ class Key:
             NoneType: "null",
         }
         annotation = self.field.annotation
-        if get_origin(annotation) is Literal:
+        if self.choices and get_origin(annotation) is not tuple:
             return "one of " + ", ".join(self.choices)
         return kinds.get(get_origin(annotation) or annotation, "text")
 
@@ -131,9 +137,47 @@ class Key:
 def read_json(text: str) -> Any:
     """Return what a JSON text means; the text itself if it is none."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return text
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is a word and no number")
+
+
+def is_plain(value: Any, deepest: int) -> bool:
+    """Return whether a value can be said in JSON and YAML alike, within so many levels."""
+    level = [value]
+    for _ in range(deepest + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                below += [*item, *item.values()]
+                if not all(isinstance(name, str) for name in item):
+                    return False
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, str):
+                if not _is_unicode(item):
+                    return False
+            elif isinstance(item, int):
+                if not _LEAST <= item <= _MOST:
+                    return False
+            elif item is not None and not (isinstance(item, float) and isfinite(item)):
+                return False
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @lru_cache
@@ -195,4 +239,6 @@ def _choices(annotation: Any) -> tuple[str, ...]:
         return get_args(annotation)
     if get_origin(annotation) is tuple:
         return _choices(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return tuple(member.value for member in annotation)
     return ()

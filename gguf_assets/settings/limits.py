@@ -20,13 +20,16 @@ class EffectiveLimits:
     """The limits in force.
 
     Attributes:
-        requests_per_second: most requests a second; None for no such bound.
+        requests_per_second: most requests a second; None for no such bound. What the Hub announces about its
+            quotas binds beside it.
         requests_per_hour: most requests in any hour; None for no such bound.
         max_concurrent_requests: most requests under way at the same time.
         timeout_seconds: how long the Hub may stay silent in one request.
         max_retries: further tries of a request that failed transiently.
-        backoff_base: base of the exponential pause between tries, in seconds.
+        backoff_base: base of the exponential pause between tries, in seconds; the pause itself where pauses
+            do not grow.
         backoff_jitter: whether those pauses are shortened at random.
+        exponential_backoff: whether the pauses grow from try to try.
     """
 
     requests_per_second: float | None
@@ -36,19 +39,22 @@ class EffectiveLimits:
     max_retries: int
     backoff_base: float
     backoff_jitter: bool
+    exponential_backoff: bool
 
 
 def effective_limits(loaded: LoadedSettings) -> EffectiveLimits:
     """Return the limits that bind a sync.
 
     On a loopback endpoint a rate binds only when it was set explicitly. Anywhere else the limits of anonymous
-    callers are the ceiling as long as there is no token.
+    callers are the ceiling as long as there is no token. Without rate limit protection no rate binds at all.
     """
     rates = loaded.settings.rate_limiting
     second: float | None = rates.requests_per_second
     hour: int | None = rates.requests_per_hour
     concurrent = rates.max_concurrent_requests
-    if loaded.is_loopback:
+    if not loaded.settings.security.enable_rate_limit_protection:
+        second = hour = None
+    elif loaded.is_loopback:
         second = second if loaded.explicit_rate else None
         hour = hour if loaded.is_explicit("rate_limiting.requests_per_hour") else None
     elif loaded.token is None:
@@ -63,4 +69,5 @@ def effective_limits(loaded: LoadedSettings) -> EffectiveLimits:
         max_retries=rates.max_retries,
         backoff_base=rates.backoff_base,
         backoff_jitter=rates.backoff_jitter,
+        exponential_backoff=loaded.settings.error_handling.enable_exponential_backoff,
     )

@@ -18,20 +18,13 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from gguf_assets.settings.advice import sync_advice
+from gguf_assets.settings.document import DEFAULT, Advice, Document, Entry, Layer
 from gguf_assets.settings.fields import below, is_loopback, is_url, local_folder
-from gguf_assets.settings.files import ENVIRONMENT, PROFILE, existing_folder, find_file
-from gguf_assets.settings.layers import (
-    DEFAULT,
-    Advice,
-    Document,
-    Entry,
-    Layer,
-    environment_layer,
-    override_layer,
-    resolve,
-)
+from gguf_assets.settings.files import ENVIRONMENT, PROFILE, existing_folder, find_file, shipped_profile
+from gguf_assets.settings.layers import environment_layer, file_layer, override_layer
 from gguf_assets.settings.model import ENVIRONMENTS, SyncConfiguration
 from gguf_assets.settings.problems import FAILED, InvalidSettings, Problem, invalid_environment
+from gguf_assets.settings.resolving import resolve
 from gguf_assets.settings.rules import PRODUCTION, sync_contradictions
 
 SYNC_DOCUMENT: Final = Document(
@@ -46,6 +39,7 @@ STATE_VARIABLE: Final = "GGUF_ASSETS_STATE_DIR"
 CONFIG_VARIABLE: Final = "GGUF_ASSETS_CONFIG_DIR"
 _TOKEN: Final = ("huggingface_token",)
 _DATA_DIRECTORY: Final = ("storage", "data_directory")
+_FALLBACK: Final = "development"
 
 
 @dataclass(frozen=True)
@@ -155,6 +149,75 @@ def load_settings(
         file=found.path,
         source=found.source,
     )
+
+
+def config_folders(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return the configuration folder and the state folder, also where no valid settings are in force.
+
+    Commands that put a configuration right need them while it is wrong. Where the settings cannot be loaded,
+    a data folder named by the file counts as far as it can be read.
+
+    Raises:
+        InvalidSettings: a variable names a folder that cannot be one.
+    """
+    try:
+        loaded = load_settings(environ)
+    except InvalidSettings:
+        pass
+    else:
+        return loaded.config_dir, loaded.state_dir
+    variables, nothing = environment_layer(SYNC_DOCUMENT, environ), Layer()
+    variables.problems.clear()  # only folders are asked for
+    state = _folder(environ, STATE_VARIABLE, variables)
+    config_dir = _folder(environ, CONFIG_VARIABLE, variables)
+    missing = existing_folder(environ, CONFIG_VARIABLE)
+    if missing is not None:
+        variables.problems.append(missing)
+    if variables.problems:
+        raise InvalidSettings(variables.problems)
+    if config_dir is None:
+        config_dir = (state or _data_folder_before_file(nothing, variables)) / "config"
+    if state is None:
+        state = _data_folder_before_file(variables, _whatever_file(variables, config_dir))
+    return config_dir, state
+
+
+def fallback_settings(environ: Mapping[str, str]) -> LoadedSettings:
+    """Return settings to show things with while those in force are invalid; nothing may run with them.
+
+    They are the shipped profile of development, with the folders of variables and file as far as these can be
+    read.
+
+    Raises:
+        InvalidSettings: a variable names a folder that cannot be one.
+    """
+    config_dir, state = config_folders(environ)
+    variables = environment_layer(SYNC_DOCUMENT, environ)
+    data_dir = _data_folder_before_file(variables, _whatever_file(variables, config_dir))
+    origin = f"{PROFILE}{_FALLBACK}"
+    profile = file_layer(SyncConfiguration, shipped_profile(SYNC_DOCUMENT, _FALLBACK), origin, lines=False)
+    folder = override_layer(SyncConfiguration, {".".join(_DATA_DIRECTORY): str(data_dir)})
+    resolved = resolve(SYNC_DOCUMENT, [profile, folder])
+    return LoadedSettings(
+        settings=resolved.settings,
+        origins=resolved.origins,
+        places=resolved.places,
+        advice=resolved.advice,
+        token=None,
+        token_source=None,
+        data_dir=data_dir,
+        state_dir=state,
+        config_dir=config_dir,
+        file=None,
+        source=f"{origin} (the settings in force are invalid)",
+    )
+
+
+def _whatever_file(variables: Layer, config_dir: Path) -> Layer:
+    """Return what the file says that applies by the variables, as far as it can be read."""
+    chosen = _top(ENVIRONMENT, variables)
+    environment = chosen.value if chosen is not None and chosen.value in ENVIRONMENTS else PRODUCTION
+    return find_file(SYNC_DOCUMENT, config_dir, environment, None).layer
 
 
 def _top(path: tuple[str, ...], *layers: Layer) -> Entry | None:

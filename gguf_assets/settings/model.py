@@ -5,44 +5,53 @@ What belongs here: the root of the tree. What does not: the keys of the sections
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import Field
 
-from gguf_assets.settings.fields import BaseUrl, EnvironmentName, EnvironmentOnly, LogLevel, Switch
+from gguf_assets.settings.declaring import Section, about
+from gguf_assets.settings.fields import (
+    BaseUrl,
+    Environment,
+    EnvironmentName,
+    EnvironmentOnly,
+    LogLevel,
+    Switch,
+)
 from gguf_assets.settings.sections import (
     ErrorHandling,
     Monitoring,
     Notifications,
     Performance,
     RateLimiting,
-    Section,
     Security,
     Storage,
     SyncBehavior,
     Validation,
-    about,
 )
 
-ENVIRONMENTS: tuple[str, ...] = get_args(EnvironmentName)
+ENVIRONMENTS: tuple[str, ...] = tuple(environment.value for environment in Environment)
 
 
 class SyncConfiguration(Section):
     """The whole sync configuration (`sync-config.yaml`)."""
 
     environment: EnvironmentName = Field(
-        default="production",
+        default=Environment.PRODUCTION,
         description="Which of the environments this is.",
         json_schema_extra=about(env=("SYNC_ENVIRONMENT",), reload=True),
     )
     log_level: LogLevel = Field(
         default="INFO",
-        description="Least severity that is logged.",
+        description="Least severity in the log of a run; decisions and progress are INFO, each request to "
+        "the Hub is DEBUG. The terminal shows warnings, and more or less only if this is set explicitly to "
+        "DEBUG, ERROR or CRITICAL, not by a shipped profile.",
         json_schema_extra=about(env=("LOG_LEVEL",)),
     )
     debug_mode: Switch = Field(
         default=False,
-        description="Log more, and show tracebacks, with secrets masked.",
+        description="Log as with DEBUG, whatever log_level says; set explicitly, and not by a shipped "
+        "profile, also on the terminal, with the traceback of an error. Secrets are masked.",
         json_schema_extra=about(env=("DEBUG_MODE",)),
     )
     dry_run: Switch = Field(

@@ -6,12 +6,12 @@ What belongs here: the wording of problems. What does not: finding them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from gguf_assets.errors import ErrorCategory, Refused
 from gguf_assets.masking import MASK, mask
-from gguf_assets.settings.keys import Key
+from gguf_assets.settings.keys import Key, dotted
 
 FAILED = "Configuration validation failed: "
 _REMEDY = "Nothing was started. Correct what is named above where it is set (in brackets), then try again."
@@ -58,14 +58,22 @@ class InvalidSettings(Refused):
         super().__init__(
             mask("\n".join(map(str, problems))), category=ErrorCategory.CONFIGURATION, remedy=remedy
         )
-        self.problems = tuple(problems)
+        self.problems = tuple(map(_masked, problems))
+
+
+def _masked(problem: Problem) -> Problem:
+    texts = {name: mask(text) for name, text in vars(problem).items() if text is not None}
+    return replace(problem, **texts)
 
 
 def shown(value: Any, key: Key | None = None) -> str:
     """Return a value for a message: short, and without any secret."""
     if key is not None and key.secret:
         return MASK
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # thousands of digits or levels
+        return f"a {type(value).__name__} too large to be shown"
     masked = mask(text)
     if isinstance(value, str):
         masked = repr(masked)
@@ -76,3 +84,17 @@ def invalid_environment(value: Any, environments: Sequence[str]) -> str:
     """Return the two lines that say which environments there are."""
     name = mask(value) if isinstance(value, str) else shown(value)
     return f"Invalid environment: {name}\nValid environments: {', '.join(environments)}"
+
+
+_UNSET: Final = object()
+
+
+def wrong(key: Key, value: Any, text: str, origin: str, *, allowed: Any = _UNSET) -> Problem:
+    """Return the problem of a key's value: `text` says what it must be, `allowed` what may stand there."""
+    return Problem(
+        f"{FAILED}{key.label} {text}",
+        dotted(key.path),
+        shown(value, key),
+        key.allowed if allowed is _UNSET else allowed,
+        origin,
+    )

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from gguf_assets.settings.document import Contradiction
 from gguf_assets.settings.fields import below, is_loopback, local_folder
-from gguf_assets.settings.layers import Contradiction
 from gguf_assets.settings.model import SyncConfiguration
 
 PRODUCTION: Final = "production"

@@ -7,11 +7,9 @@ between keys (`rules`, `advice`), reading them from somewhere (`load`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-
+from gguf_assets.settings.declaring import Section, about
 from gguf_assets.settings.fields import (
     Channel,
     Cron,
@@ -24,45 +22,6 @@ from gguf_assets.settings.fields import (
     TimeOfDay,
     WebhookTarget,
 )
-
-Unit = Literal[
-    "seconds", "hours", "days", "MB", "requests", "requests per second", "requests per hour", "models"
-]
-
-
-def about(
-    *,
-    env: Sequence[str] = (),
-    unit: Unit | None = None,
-    reload: bool = False,
-    secret: bool = False,
-    later: str | None = None,
-) -> dict[str, JsonValue]:
-    """Return what else there is to say of a key.
-
-    Args:
-        env: environment variables that override it, in order of precedence.
-        unit: what a number counts.
-        reload: a change takes effect when the code location is loaded anew, not at the next sync.
-        secret: its values are never shown.
-        later: what will read it, where nothing does so far.
-    """
-    facts: dict[str, JsonValue] = {
-        "env": list(env),
-        "unit": unit,
-        "reload": reload,
-        "secret": secret,
-        "later": later,
-    }
-    return {name: value for name, value in facts.items() if value}
-
-
-class Section(BaseModel):
-    """A part of a configuration document: unknown keys are errors, nothing can be changed once read."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
 
 
 class RateLimiting(Section):
@@ -92,7 +51,8 @@ class RateLimiting(Section):
         default=2.0,
         ge=1.0,
         le=10.0,
-        description="Base in seconds of the exponential pause between two tries.",
+        description="Base in seconds of the exponential pause between two tries; the pause itself where "
+        "error_handling.enable_exponential_backoff is off.",
         json_schema_extra=about(unit="seconds"),
     )
     backoff_jitter: Switch = Field(
@@ -151,7 +111,9 @@ class SyncBehavior(Section):
         default=True, description="Find models by further routes than the gguf tag on full syncs."
     )
     enable_deduplication: Switch = Field(
-        default=True, description="Merge a model found by several routes into one row."
+        default=True,
+        description="A model that several discovery routes saw names them all; off: only the first of them, "
+        "the listing before search, publishers and apps. It is one row either way.",
     )
     census: Switch = Field(
         default=True,
@@ -191,18 +153,24 @@ class Validation(Section):
     """What a day must pass before it is published."""
 
     enable_schema_validation: Switch = Field(
-        default=True, description="Check all tables against their schema."
+        default=True,
+        description="Check every value of models and files against the limits its column declares; off: that "
+        "rule reads skipped.",
     )
     enable_file_verification: Switch = Field(
-        default=True, description="Check sizes, checksums and shard sets of files."
+        default=True,
+        description="Check sizes, checksums and shard sets of files; off: those rules read skipped.",
     )
     enable_completeness_checking: Switch = Field(
-        default=True, description="Compute the completeness of the day."
+        default=True,
+        description="Publish a day only if it is complete enough; off: its completeness is a mere figure.",
     )
     min_completeness_score: float = Field(
         default=0.95, ge=0, le=1, description="Completeness (0 to 1) below which a day is not published."
     )
-    enable_quality_scoring: Switch = Field(default=True, description="Compute health scores.")
+    enable_quality_scoring: Switch = Field(
+        default=True, description="Compute health scores; off: the data set health has no rows."
+    )
     enable_automatic_fixes: Switch = Field(
         default=True,
         description="Repair values that have one right reading; before and after are recorded.",
@@ -212,7 +180,8 @@ class Validation(Section):
         default=300,
         ge=1,
         le=3600,
-        description="Seconds after which validation gives up.",
+        description="Seconds after which the validation of a day stops; a day that was not validated to its "
+        "end is not published.",
         json_schema_extra=about(unit="seconds"),
     )
     removal_confirm_limit: int = Field(
@@ -230,8 +199,16 @@ class ErrorHandling(Section):
     enable_error_recovery: Switch = Field(
         default=True, description="Sync again after a failure that may pass (failed_sync_repair_sensor)."
     )
-    enable_exponential_backoff: Switch = Field(default=True, description="Let the pauses between tries grow.")
-    enable_categorized_errors: Switch = Field(default=True, description="Count errors by category.")
+    enable_exponential_backoff: Switch = Field(
+        default=True,
+        description="Let the pauses between tries grow; off: rate_limiting.backoff_base seconds each time. "
+        "What the Hub asks to wait counts either way.",
+    )
+    enable_categorized_errors: Switch = Field(
+        default=True,
+        description="Count failed tries of requests by category (network, timeout, rate_limit, …) in the "
+        "figures of a sync; off: all in one number.",
+    )
     enable_notifications: Switch = Field(
         default=True,
         description="Tell people about the outcome of runs.",
@@ -246,7 +223,10 @@ class ErrorHandling(Section):
         json_schema_extra=about(unit="seconds"),
     )
     preserve_data_on_failure: Switch = Field(
-        default=True, description="Published data stays as it is when a sync fails; must be on in production."
+        default=True,
+        description="A day that fails its checks is not published, and what was published stays; must be on "
+        "in production. Off: it is published nevertheless, and says so; never an empty listing, a walk that "
+        "did not end, or a day whose validation did not.",
     )
 
 
@@ -255,10 +235,13 @@ class Monitoring(Section):
 
     enable_detailed_logging: Switch = Field(
         default=True,
-        description="Log every stage.",
+        description="Log every stage; off: only decisions, warnings and results.",
         json_schema_extra=about(env=("ENABLE_DETAILED_LOGGING",)),
     )
-    enable_progress_tracking: Switch = Field(default=True, description="Report progress during long work.")
+    enable_progress_tracking: Switch = Field(
+        default=True,
+        description="Report progress during long work: as bars on a terminal, and as lines in the log.",
+    )
     progress_report_interval_seconds: int = Field(
         default=900,
         ge=1,
@@ -268,7 +251,8 @@ class Monitoring(Section):
     )
     enable_performance_metrics: Switch = Field(
         default=True,
-        description="Record durations, memory and request counts.",
+        description="Record durations in the metadata of assets, and memory (peak_rss_mb) and CPU time "
+        "(cpu_seconds) of the process that ends the sync.",
         json_schema_extra=about(env=("ENABLE_PERFORMANCE_METRICS",)),
     )
     enable_alerts: Switch = Field(
@@ -294,7 +278,9 @@ class Performance(Section):
         description="Handle catalogues in bounded memory.",
         json_schema_extra=about(later="memory limits"),
     )
-    enable_data_compression: Switch = Field(default=True, description="Compress Parquet (zstd).")
+    enable_data_compression: Switch = Field(
+        default=True, description="Compress Parquet (zstd); off: other bytes, the same rows."
+    )
     enable_caching: Switch = Field(
         default=True,
         description="Reuse answers of the Hub within their time to live.",
@@ -315,7 +301,9 @@ class Performance(Section):
         json_schema_extra=about(unit="MB", later="memory limits"),
     )
     enable_parallel_processing: Switch = Field(
-        default=True, description="Off: strictly one thing after another."
+        default=True,
+        description="Overlap reading, merging and writing of a day by threads; off: strictly one after "
+        "another, with the same result.",
     )
     chunk_size: int = Field(
         default=100,
@@ -360,7 +348,10 @@ class Storage(Section):
         description="Days for which backups are kept.",
         json_schema_extra=about(unit="days"),
     )
-    enable_compression: Switch = Field(default=True, description="Compress captures and backups.")
+    enable_compression: Switch = Field(
+        default=True,
+        description="Compress captures (zstd) and backups as they are written; both kinds can be read.",
+    )
 
 
 class Notifications(Section):
@@ -398,7 +389,9 @@ class Security(Section):
         default=True, description="Demand a token for syncs in staging and production, except on loopback."
     )
     enable_rate_limit_protection: Switch = Field(
-        default=True, description="Keep below the limits and back off when told to."
+        default=True,
+        description="Keep below the configured rates and, without a token, below those of anonymous callers; "
+        "off: neither binds. What the Hub announces (RateLimit headers, Retry-After) always binds.",
     )
     enable_request_signing: Switch = Field(
         default=False,
@@ -407,7 +400,9 @@ class Security(Section):
     )
     enable_audit_logging: Switch = Field(default=True, description="Record changes of the configuration.")
     mask_sensitive_data: Switch = Field(
-        default=True, description="Keep secrets out of every text; must be on in production."
+        default=True,
+        description="Hide secret values in `config show`; off, it shows webhook addresses in full. "
+        "The token is never shown, and nothing else ever shows a secret. Must be on in production.",
     )
     allowed_domains: Listed[HostName] = Field(
         default=("huggingface.co",),

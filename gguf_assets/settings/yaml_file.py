@@ -13,7 +13,10 @@ from typing import Any
 
 import yaml
 
+from gguf_assets.settings.problems import shown
+
 _LARGEST = 1_000_000  # bytes; a configuration has some thousand
+_DEEPEST = 60  # levels; a configuration has a few
 
 
 class FileProblem(Exception):
@@ -23,13 +26,23 @@ class FileProblem(Exception):
 class _PlainLoader(yaml.SafeLoader):
     """YAML with decimal numbers only and without dates: 12:30, 010 and 2025-01-01 are no traps."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._level = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
             raise FileProblem(
                 f"line {_line(event.start_mark)} uses an alias (*{event.anchor}), which is not supported"
             )
-        return super().compose_node(parent, index)
+        if self._level == _DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise FileProblem(f"it is nested too deeply in line {_line(mark)}")
+        self._level += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._level -= 1
+        return node
 
     def construct_plain_int(self, node: yaml.ScalarNode) -> int:
         return int(self.construct_scalar(node))
@@ -56,6 +69,9 @@ _PlainLoader.add_implicit_resolver(
 )
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_plain_int)
 _PlainLoader.add_constructor("tag:yaml.org,2002:float", _PlainLoader.construct_plain_float)
+
+RESOLVERS = _PlainLoader.yaml_implicit_resolvers
+"""By first character: which plain texts are no text; whoever writes files needs them, too."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +121,6 @@ def parse_yaml(content: bytes) -> ParsedFile:
         raise FileProblem(f"it is broken YAML: {getattr(error, 'reason', 'it cannot be read')}") from None
     except (ValueError, OverflowError, AttributeError, TypeError):
         raise FileProblem("it is broken YAML: a value does not fit its tag") from None
-    except RecursionError:
-        raise FileProblem("it is nested too deeply") from None
 
 
 def _check_keys(node: yaml.Node) -> None:
@@ -117,7 +131,8 @@ def _check_keys(node: yaml.Node) -> None:
             if key.tag != "tag:yaml.org,2002:str":
                 raise FileProblem(f"the key in line {line} is no plain text; put it in quotes")
             if key.value in lines:
-                raise FileProblem(f"the key {key.value} stands twice, in lines {lines[key.value]} and {line}")
+                name = shown(key.value)[1:-1]
+                raise FileProblem(f"the key {name} stands twice, in lines {lines[key.value]} and {line}")
             lines[key.value] = line
 
 

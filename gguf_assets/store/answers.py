@@ -1,4 +1,4 @@
-"""The detail answers of a capture: spooled one by one, sealed into compressed files.
+"""The detail answers of a capture: spooled one by one, sealed into files.
 
 An answer is safe in the local spool as soon as `add` returns; full spools and the rest at the end are sealed
 into files of the capture. What does not belong here: the manifest and when the details end (`captures.py`).
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gguf_assets.store.capture_manifest import DetailsEntry
-from gguf_assets.store.compressed import load_compressed, store_compressed
+from gguf_assets.store.raw_files import load_raw, store_raw
 from gguf_assets.store.spool import Spool
 
 ANSWERS_PER_FILE = 200
@@ -63,6 +63,7 @@ class AnswerStore:
         sealed: the sealed files so far; entries are added to this very list.
         spool: local file of the answers not yet sealed.
         owner: text that names the capture, so that a spool left by another one is not taken for its own.
+        suffix: how the names of new sealed files end after `.jsonl`.
         prefix: how the names of the sealed files begin.
 
     Raises:
@@ -76,10 +77,12 @@ class AnswerStore:
         *,
         spool: Path,
         owner: str,
+        suffix: str,
         prefix: str = "details",
     ) -> None:
         self._folder = folder
         self._prefix = prefix
+        self._suffix = suffix
         self._sealed = sealed
         self._spool = Spool(spool, owner)
         self._known = {(answer.hub_id, answer.sha) for answer in iter_sealed(folder, sealed)}
@@ -127,9 +130,9 @@ class AnswerStore:
         records = self._spool.records
         if not records:
             return None
-        name = f"{self._prefix}-{len(self._sealed) + 1:05d}.jsonl.zst"
+        name = f"{self._prefix}-{len(self._sealed) + 1:05d}.jsonl{self._suffix}"
         lines = b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records)
-        sha256 = store_compressed(self._folder / name, lines)
+        sha256 = store_raw(self._folder / name, lines)
         entry = DetailsEntry(name, len(records), sum(record["requests"] for record in records), sha256)
         self._sealed.append(entry)
         return entry
@@ -147,5 +150,5 @@ def iter_sealed(folder: Path, entries: list[DetailsEntry]) -> Iterator[StoredAns
     """
     for entry in entries:
         # Line ends within the raw JSON are escaped in the record.
-        for line in load_compressed(folder / entry.name, entry.sha256).splitlines():
+        for line in load_raw(folder / entry.name, entry.sha256).splitlines():
             yield StoredAnswer.from_record(orjson.loads(line))

@@ -16,7 +16,7 @@ from filelock import FileLock
 from gguf_assets.atomic import damaged, read_json, storage_errors, write_json
 from gguf_assets.catalogue.schema import DATASETS, SCHEMA_VERSION
 from gguf_assets.errors import ErrorCategory, PermanentError
-from gguf_assets.store.datasets import WRITER, DatasetInfo, DatasetWriter
+from gguf_assets.store.datasets import PLAIN_WRITER, WRITER, DatasetInfo, DatasetWriter
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.manifests import BaselineRef, CandidateManifest, CaptureRef, Verdict, with_file
 
@@ -38,6 +38,7 @@ class Candidates:
         baseline: BaselineRef | None,
         derivation: Mapping[str, Any],
         pipeline_version: str,
+        compress: bool = True,
     ) -> CandidateManifest:
         """Start a day's candidate anew; files of an earlier one stay until they are written again.
 
@@ -47,6 +48,7 @@ class Candidates:
             baseline: the published day before it; None without one.
             derivation: the settings that shape it, as plain JSON values.
             pipeline_version: version of the program.
+            compress: whether its files are compressed; other bytes, the same rows.
 
         Raises:
             PermanentError: the disk refused (category `storage`).
@@ -58,7 +60,7 @@ class Candidates:
             derivation=dict(derivation),
             schema_version=SCHEMA_VERSION,
             pipeline_version=pipeline_version,
-            writer=WRITER,
+            writer=WRITER if compress else PLAIN_WRITER,
         )
         write_json(self._layout.candidate_manifest(day), manifest.to_json())
         return manifest
@@ -98,7 +100,8 @@ class Candidates:
             "gguf_assets.pipeline_version": manifest.pipeline_version,
         }
         path = self._layout.candidate_file(dataset, day)
-        return DatasetWriter(path, DATASETS[dataset].arrow, metadata=metadata)
+        compress = manifest.writer != PLAIN_WRITER
+        return DatasetWriter(path, DATASETS[dataset].arrow, metadata=metadata, compress=compress)
 
     def record(
         self,

@@ -20,9 +20,9 @@ from gguf_assets.store.capture_manifest import (
     PageEntry,
     RouteEntry,
 )
-from gguf_assets.store.compressed import load_compressed, store_compressed
 from gguf_assets.store.gaps import AbsenceAnswers, RoutePages, iter_absences, iter_route_pages
 from gguf_assets.store.layout import Layout
+from gguf_assets.store.raw_files import load_raw, store_raw
 
 
 class Capture:
@@ -34,6 +34,7 @@ class Capture:
     def __init__(self, layout: Layout, manifest: CaptureManifest, *, append: bool = False) -> None:
         self._folder = layout.run_dir(manifest.day, manifest.run)
         self._path = layout.capture_manifest(manifest.day, manifest.run)
+        self._suffix = layout.raw_suffix
         self._spool_path = layout.details_spool(manifest.day, manifest.run)
         self._absences_spool_path = layout.absences_spool(manifest.day, manifest.run)
         self._manifest = manifest
@@ -148,8 +149,8 @@ class Capture:
         """
         if self.listing_complete or (self._manifest.pages and self.next_link is None):
             raise self._immutable("its listing has ended")
-        name = f"listing-{self.pages_stored + 1:05d}.json.zst"
-        sha256 = store_compressed(self._folder / name, content)
+        name = f"listing-{self.pages_stored + 1:05d}.json{self._suffix}"
+        sha256 = store_raw(self._folder / name, content)
         self._manifest.pages.append(PageEntry(name, rows, len(content), sha256, date))
         self._manifest.next_link = next_link
         self._manifest.requests = self._requests_before + requests
@@ -245,7 +246,7 @@ class Capture:
             PermanentError: a page is missing or not what was stored (category `data`).
         """
         for page in self._manifest.pages:
-            yield page.name, load_compressed(self._folder / page.name, page.sha256)
+            yield page.name, load_raw(self._folder / page.name, page.sha256)
 
     def iter_answers(self, files: int | None = None) -> Iterator[StoredAnswer]:
         """Yield the sealed answers in stored order.
@@ -282,7 +283,7 @@ class Capture:
         for entry in self._manifest.routes.values():
             entry.error = None
         return {
-            name: RoutePages(self._folder, name, entry, self._save)
+            name: RoutePages(self._folder, name, entry, self._save, self._suffix)
             for name, entry in self._manifest.routes.items()
         }
 
@@ -313,6 +314,7 @@ class Capture:
             spool=self._absences_spool_path,
             owner=self._owner(),
             save=self._save,
+            suffix=self._suffix,
         )
 
     def iter_absences(self) -> Iterator[StoredAnswer]:
@@ -333,7 +335,11 @@ class Capture:
         """Return the stored answers; which there are is read back on first use."""
         if self._answers is None:
             self._answers = AnswerStore(
-                self._folder, self._manifest.details, spool=self._spool_path, owner=self._owner()
+                self._folder,
+                self._manifest.details,
+                spool=self._spool_path,
+                owner=self._owner(),
+                suffix=self._suffix,
             )
         return self._answers
 

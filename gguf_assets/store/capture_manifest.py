@@ -53,7 +53,7 @@ class PageEntry:
         name: file name inside the capture's folder.
         rows: rows of the page as counted by the walk.
         bytes: size of the page as it came.
-        sha256: digest of the stored (compressed) file.
+        sha256: digest of the file as it is stored.
         date: the Hub's clock when the page was answered.
     """
 
@@ -72,7 +72,7 @@ class DetailsEntry:
         name: file name inside the capture's folder.
         answers: number of answers in it.
         requests: requests they took.
-        sha256: digest of the stored (compressed) file.
+        sha256: digest of the file as it is stored.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Captures: what the Hub answered, byte for byte as it came, resumable, immutable once complete.
 
-A capture is a folder of compressed listing pages and answers. What belongs here: which captures there are,
-beginning and opening them. What does not: what one holds (`capture.py`), asking the Hub (`hub/`) and what
-the answers mean (`catalogue/`).
+A capture is a folder of listing pages and answers. What belongs here: which captures there are, beginning
+and opening them. What does not: what one holds (`capture.py`), asking the Hub (`hub/`) and what the answers
+mean (`catalogue/`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from gguf_assets.atomic import read_json, storage_errors, write_json
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.capture_manifest import CaptureManifest, CapturePlan
-from gguf_assets.store.compressed import capture_damaged
 from gguf_assets.store.layout import Layout, parse_day, parse_run
+from gguf_assets.store.raw_files import capture_damaged
 
 
 class Captures:

@@ -31,6 +31,9 @@ from gguf_assets.store.layout import parse_day
 WRITER = f"pyarrow {pa.__version__}"
 """The Parquet writer: with another one the same rows may give other bytes."""
 
+PLAIN_WRITER = f"{WRITER}, uncompressed"
+"""The same where it does not compress."""
+
 _COMPRESSION = "zstd"
 _COMPRESSION_LEVEL = 1
 
@@ -73,13 +76,22 @@ class DatasetWriter:
         path: the file.
         schema: its columns; batches are cast to it where that loses nothing.
         metadata: texts kept in the file's key-value metadata; no clock and no run id belongs there.
+        compress: whether the columns are compressed.
 
     Raises:
         PermanentError: the disk refused (category `storage`), or rows do not fit (category `data`).
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, *, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        compress: bool = True,
+    ) -> None:
         self._path = path
+        self._compress = compress
         self._schema = schema.with_metadata(dict(sorted((metadata or {}).items())))
         self._digest = RowDigest(schema)
         self._waiting: list[pa.Table] = []
@@ -118,8 +130,8 @@ class DatasetWriter:
                 self._parquet = pq.ParquetWriter(
                     self._file,
                     self._schema,
-                    compression=_COMPRESSION,
-                    compression_level=_COMPRESSION_LEVEL,
+                    compression=_COMPRESSION if self._compress else "none",
+                    compression_level=_COMPRESSION_LEVEL if self._compress else None,
                     version="2.6",
                     data_page_version="1.0",
                 )
@@ -183,10 +195,15 @@ class DatasetWriter:
 
 
 def write_table(
-    path: Path, table: pa.Table, schema: pa.Schema, *, metadata: Mapping[str, str] | None = None
+    path: Path,
+    table: pa.Table,
+    schema: pa.Schema,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    compress: bool = True,
 ) -> DatasetInfo:
     """Write a whole table with `DatasetWriter`."""
-    with DatasetWriter(path, schema, metadata=metadata) as writer:
+    with DatasetWriter(path, schema, metadata=metadata, compress=compress) as writer:
         writer.write(table)
     return writer.info
 

@@ -12,17 +12,20 @@ from pathlib import Path
 
 from gguf_assets.store.answers import ANSWERS_PER_FILE, AnswerStore, StoredAnswer, iter_sealed
 from gguf_assets.store.capture_manifest import AbsenceEntry, PageEntry, RouteEntry
-from gguf_assets.store.compressed import load_compressed, store_compressed
+from gguf_assets.store.raw_files import load_raw, store_raw
 
 
 class RoutePages:
     """The pages of one route; satisfies the sink of `hub`'s route walk. Made by `Capture`."""
 
-    def __init__(self, folder: Path, name: str, entry: RouteEntry, save: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: Path, name: str, entry: RouteEntry, save: Callable[[], None], suffix: str
+    ) -> None:
         self._folder = folder
         self._name = name
         self._entry = entry
         self._save = save
+        self._suffix = suffix
         self._requests_before = entry.requests
 
     @property
@@ -55,8 +58,8 @@ class RoutePages:
         Raises:
             PermanentError: the disk refused (category `storage`).
         """
-        name = f"route-{self._name}-{self.pages_stored + 1:05d}.json.zst"
-        sha256 = store_compressed(self._folder / name, content)
+        name = f"route-{self._name}-{self.pages_stored + 1:05d}.json{self._suffix}"
+        sha256 = store_raw(self._folder / name, content)
         self._entry.pages.append(PageEntry(name, rows, len(content), sha256, date))
         self._entry.links[:1] = [] if next_link is None else [next_link]
         self._entry.requests = self._requests_before + requests
@@ -84,20 +87,29 @@ def iter_route_pages(folder: Path, entry: RouteEntry) -> Iterator[tuple[str, byt
         PermanentError: a page is missing or not what was stored (category `data`).
     """
     for page in entry.pages:
-        yield page.name, load_compressed(folder / page.name, page.sha256)
+        yield page.name, load_raw(folder / page.name, page.sha256)
 
 
 class AbsenceAnswers:
     """Answers about models that nothing listed; satisfies the sink of `hub`'s asking. Made by `Capture`."""
 
     def __init__(
-        self, folder: Path, entry: AbsenceEntry, *, spool: Path, owner: str, save: Callable[[], None]
+        self,
+        folder: Path,
+        entry: AbsenceEntry,
+        *,
+        spool: Path,
+        owner: str,
+        save: Callable[[], None],
+        suffix: str,
     ) -> None:
         self._folder = folder
         self._entry = entry
         self._save = save
         self._spent = 0
-        self._answers = AnswerStore(folder, entry.files, spool=spool, owner=owner, prefix="absences")
+        self._answers = AnswerStore(
+            folder, entry.files, spool=spool, owner=owner, suffix=suffix, prefix="absences"
+        )
 
     @property
     def entry(self) -> AbsenceEntry:

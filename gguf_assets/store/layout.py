@@ -13,6 +13,9 @@ from pathlib import Path
 PART_NAME = "part-0.parquet"
 MANIFEST_NAME = "manifest.json"
 LAST_SYNC_NAME = "last_sync_metadata.json"
+COMPRESSED = ".zst"
+"""How the names of compressed files of captures end."""
+
 _DAY_PREFIX = "date="
 _RUN_PREFIX = "run="
 
@@ -26,12 +29,16 @@ class Layout:
         state: folder on a local disk for locks, spools, Dagster's instance, configuration and logs.
         config: folder of the live configuration; `state/config` when None.
         last_sync: file of the last sync's metadata; inside `data` when None.
+        reports: folder of the reports of all days; `data/reports` when None.
+        compress_captures: whether new files of captures are compressed, which their names tell.
     """
 
     data: Path
     state: Path
     config: Path | None = None
     last_sync: Path | None = None
+    reports: Path | None = None
+    compress_captures: bool = True
 
     @property
     def captures(self) -> Path:
@@ -49,6 +56,11 @@ class Layout:
     def capture_manifest(self, day: date, run: int) -> Path:
         """Manifest of one capture."""
         return self.run_dir(day, run) / MANIFEST_NAME
+
+    @property
+    def raw_suffix(self) -> str:
+        """How the names of new files of captures end after `.json` and `.jsonl`."""
+        return COMPRESSED if self.compress_captures else ""
 
     def details_spool(self, day: date, run: int) -> Path:
         """Local file of the detail answers of a capture that are not yet sealed into it."""
@@ -114,7 +126,7 @@ class Layout:
 
     def reports_of(self, day: date) -> Path:
         """Folder of a day's reports."""
-        return self.data / "reports" / day_folder(day)
+        return (self.reports or self.data / "reports") / day_folder(day)
 
     def report_file(self, day: date) -> Path:
         """The sync report of a day, as Markdown."""

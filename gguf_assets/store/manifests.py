@@ -66,6 +66,8 @@ class Verdict:
     Attributes:
         publishable: whether it may.
         reasons: why not; empty when it may.
+        waivable: whether it may be published all the same by whoever accepts what the checks found; never
+            where nothing was listed, the walk did not end or the judgement was not finished.
         completeness: completeness score, 0 to 1; None while not judged.
         figures: further figures of the judgement.
         files: SHA-256 of the files that were judged, by dataset; filled in by the store.
@@ -73,6 +75,7 @@ class Verdict:
 
     publishable: bool
     reasons: tuple[str, ...] = ()
+    waivable: bool = False
     completeness: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -89,7 +92,7 @@ class CandidateManifest:
         derivation: the settings that shaped it.
         schema_version: version of the schemas.
         pipeline_version: version of the program.
-        writer: the Parquet writer and its version.
+        writer: the Parquet writer and its version, and whether it did not compress.
         files: what is known of its files, by dataset.
         figures: figures about the day; pure functions of the captures and the settings.
         verdict: the verdict on it; None while not judged.
@@ -133,7 +136,8 @@ class PublishedManifest:
         reason: code of the reason for the mode.
         completeness: completeness score, 0 to 1; None when there was no independent count.
         rows: rows by dataset.
-        judged: figures of the verdict under which it was published.
+        judged: figures of the verdict under which it was published; where that refused it, `failed` has the
+            reasons.
         capture, baseline, derivation, schema_version, pipeline_version, writer, files, figures: as in
             `CandidateManifest`.
     """
@@ -157,15 +161,23 @@ class PublishedManifest:
     def of(cls, candidate: CandidateManifest) -> PublishedManifest:
         """Return the manifest under which a candidate is published."""
         values = candidate.to_json()
-        verdict = values.pop("verdict")
+        verdict: Verdict | None = values.pop("verdict")
+        judged = {} if verdict is None else dict(verdict.figures)
+        if verdict is not None and not verdict.publishable:
+            judged["failed"] = list(verdict.reasons)
         return cls(
             mode=candidate.capture.mode,
             reason=candidate.capture.reason,
             completeness=None if verdict is None else verdict.completeness,
             rows={dataset: info.rows for dataset, info in candidate.files.items()},
-            judged={} if verdict is None else verdict.figures,
+            judged=judged,
             **values,
         )
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Why the checks refused the day, which was published nevertheless; empty where they did not."""
+        return tuple(self.judged.get("failed", ()))
 
     @property
     def digest(self) -> str:

@@ -105,7 +105,7 @@ class PublishOutcome:
     unchanged: bool
 
 
-def publish(layout: Layout, candidate: CandidateManifest) -> PublishOutcome:
+def publish(layout: Layout, candidate: CandidateManifest, *, despite_verdict: bool = False) -> PublishOutcome:
     """Make a candidate the published state of its day, all of it or nothing.
 
     An interrupted publishing is completed first. Files that are already there byte for byte stay as they are.
@@ -113,6 +113,7 @@ def publish(layout: Layout, candidate: CandidateManifest) -> PublishOutcome:
     Args:
         layout: where everything lies.
         candidate: the manifest of the candidate, with a verdict that allows it.
+        despite_verdict: publish also what the verdict refuses, where it can be waived; the manifest says so.
 
     Raises:
         PermanentError: the candidate is not judged, judged not publishable, incomplete, differs from what
@@ -120,7 +121,7 @@ def publish(layout: Layout, candidate: CandidateManifest) -> PublishOutcome:
     """
     recover(layout)
     day = candidate.day
-    _check_verdict(candidate)
+    _check_verdict(candidate, despite_verdict=despite_verdict)
     _check_baseline(layout, candidate)
     for dataset, info in candidate.files.items():
         verify(layout.candidate_file(dataset, day), info, f"Derive the day again: {_rederive(day)}")
@@ -163,7 +164,7 @@ def recover(layout: Layout) -> date | None:
     return recovered
 
 
-def _check_verdict(candidate: CandidateManifest) -> None:
+def _check_verdict(candidate: CandidateManifest, *, despite_verdict: bool) -> None:
     again = f"Derive the day again: {_rederive(candidate.day)}"
     missing = [name for name in DATASETS if name not in candidate.files]
     if missing:
@@ -171,7 +172,7 @@ def _check_verdict(candidate: CandidateManifest) -> None:
     verdict = candidate.verdict
     if verdict is None:
         raise _not_published(candidate, "it has not been judged", again)
-    if not verdict.publishable:
+    if not verdict.publishable and not (despite_verdict and verdict.waivable):
         reasons = "; ".join(verdict.reasons) or "the checks refused it"
         walk_again = f"Walk the Hub again: gguf-assets sync --date {candidate.day} --refetch"
         raise _not_published(candidate, reasons, walk_again)

@@ -62,8 +62,9 @@ hours = st.none() | st.integers(0, 5)
     walked=st.dictionaries(st.integers(1, 12), hours, max_size=8),
     routes=st.lists(st.dictionaries(st.integers(1, 12), hours, max_size=6), max_size=3),
     size=st.integers(1, 4),
+    merged=st.booleans(),
 )
-def test_walk_and_extras_together_are_every_model_once_in_the_order_of_the_day(walked, routes, size):
+def test_walk_and_extras_together_are_every_model_once_in_the_order_of_the_day(walked, routes, size, merged):
     # Creation times are immutable: whoever sees a model sees the same one.
     known = {number: hour for day in [*reversed(routes), walked] for number, hour in day.items()}
     order = sorted(walked, key=lambda n: hub_id(n))
@@ -74,6 +75,7 @@ def test_walk_and_extras_together_are_every_model_once_in_the_order_of_the_day(w
         {f"route{i}": [page([created(n, known[n]) for n in seen])] for i, seen in enumerate(routes)},
         LISTED.empty_table(),
         None,
+        merged=merged,
     )
     cursor, walk = ExtraCursor(extras), OrderedWalk(pages)
     chunks = [cursor.join(listed, place) for listed, place in walk.chunks()]
@@ -85,7 +87,8 @@ def test_walk_and_extras_together_are_every_model_once_in_the_order_of_the_day(w
         number = next(n for n in known if hub_id(n) == entry["hub_id"])
         seen = [f"route{i}" for i, day in enumerate(routes) if number in day]
         assert entry["presence"] == ("listed" if number in walked else "put back")
-        assert entry["discovered_by"] == (["gguf"] if number in walked else []) + seen
+        everybody = (["gguf"] if number in walked else []) + seen
+        assert entry["discovered_by"] == (everybody if merged else everybody[:1])
     assert cursor.used == {hub_id(number) for number in known if number not in walked}
     assert walk.seen(cursor.used) == frozenset()
 

@@ -165,6 +165,7 @@ def limits(**changes: object) -> RequestLimits:
         "max_retries": 5,
         "backoff_base": 2.0,
         "backoff_jitter": False,
+        "exponential_backoff": True,
         **changes,
     }
     return RequestLimits(**values)  # type: ignore[arg-type]

@@ -114,7 +114,8 @@ class Player:
         """Run what a schedule or sensor requested."""
         key = {} if request.run_key is None else {"dagster/run_key": request.run_key}
         repository = self.defs.get_repository_def()
-        jobs = {made.name: made.job_name for made in (*repository.schedule_defs, *repository.sensor_defs)}
+        acting = [sensor for sensor in repository.sensor_defs if sensor.targets]
+        jobs = {made.name: made.job_name for made in (*repository.schedule_defs, *acting)}
         assert request.partition_key is not None
         return self.run(
             jobs[automation],

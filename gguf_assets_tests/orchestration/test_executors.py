@@ -174,5 +174,5 @@ def test_a_run_with_a_process_a_step_publishes_what_one_process_does(
     with dg.DagsterInstance.from_config(str(home)) as instance:
         (record,) = instance.get_runs()
         steps = instance.all_logs(record.run_id, of_type=dg.DagsterEventType.STEP_WORKER_STARTED)
-        assert len(steps) == 8, "a process for every step"
+        assert len(steps) == 9, "a process for every step"
         assert record.tags[PID].partition(":")[0] == str(run.pid), "the run is marked with its own process"

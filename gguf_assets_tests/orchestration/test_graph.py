@@ -22,12 +22,13 @@ START = date(2025, 8, 10)
 TABLES = ["catalogue_files", "catalogue_models"]
 CATALOGUE = ["catalogue_delta", *TABLES]
 DERIVED = sorted([*CATALOGUE, "validation_report", "health_scores", "published_catalogue", "sync_report"])
-EVERYTHING = sorted(["hub_listing", "hub_details", *DERIVED])
+EVERYTHING = sorted(["configuration", "hub_listing", "hub_details", *DERIVED])
 
 ASSETS: dict[str, tuple[str, list[str], set[str]]] = {
     # name: group, what it depends on, kinds
+    "configuration": ("configuration", [], {"yaml"}),
     "huggingface_hub": ("capture", [], {"huggingface"}),
-    "hub_listing": ("capture", ["huggingface_hub"], {"huggingface"}),
+    "hub_listing": ("capture", ["configuration", "huggingface_hub"], {"huggingface"}),
     "hub_details": ("capture", ["hub_listing"], {"huggingface"}),
     "catalogue_models": ("catalogue", ["hub_details", "hub_listing"], {"parquet"}),
     "catalogue_files": ("catalogue", ["hub_details", "hub_listing"], {"parquet"}),
@@ -42,7 +43,8 @@ ASSETS: dict[str, tuple[str, list[str], set[str]]] = {
     "sync_report": ("published", ["published_catalogue"], {"markdown"}),
 }
 CHECKS = {
-    # name: asset, whether it stops publishing
+    # name: asset, whether it stops what comes after it
+    "configuration_valid": ("configuration", True),
     "completeness": ("validation_report", True),
     "rules_for_publishing": ("validation_report", True),
     "file_detail_coverage": ("validation_report", False),
@@ -56,6 +58,7 @@ JOBS: dict[str, list[str]] = {
     "rederive": DERIVED,
     "details_backlog": [],
     "sync_plan": [],
+    "config_backup": [],
 }
 RESOURCES = {"settings", "hub", "store", "progress"}
 WRITES = {"gguf/writes": "catalogue"}
@@ -64,8 +67,10 @@ AUTOMATION = {
     # name: the job it requests, cron or seconds between two looks
     "daily_sync_schedule": ("daily_sync", "30 2 * * *"),
     "weekly_full_schedule": ("full_sync", "0 4 * * 0"),
+    "config_backup_daily": ("config_backup", "0 2 * * *"),
     "full_sync_threshold_sensor": ("full_sync", 300),
     "failed_sync_repair_sensor": ("daily_sync", 60),
+    "config_changed_sensor": (None, 60),
 }
 LONGEST_BODY = 25
 
@@ -101,7 +106,9 @@ def test_assets_groups_and_dependencies(definitions):
 
 def test_every_asset_has_the_days_as_partitions_and_maps_them_one_to_one(definitions):
     graph = definitions.resolve_asset_graph()
-    for key in graph.materializable_asset_keys:
+    configuration = dg.AssetKey("configuration")
+    assert graph.get(configuration).partitions_def is None, "the configuration is of no day"
+    for key in graph.materializable_asset_keys - {configuration}:
         node = graph.get(key)
         days = node.partitions_def
         assert isinstance(days, dg.DailyPartitionsDefinition)
@@ -142,7 +149,8 @@ def test_jobs_and_what_they_run(definitions):
         for name, job in jobs.items()
     }
     assert found == JOBS
-    tags = dict.fromkeys(jobs, WRITES | SIX_HOURS) | {"details_backlog": WRITES, "sync_plan": {}}
+    tags = dict.fromkeys(jobs, WRITES | SIX_HOURS)
+    tags |= {"details_backlog": WRITES, "sync_plan": {}, "config_backup": {}}
     for job in jobs.values():
         assert job.tags == tags[job.name], "runs that write wait for one another, and no sync runs for ever"
         assert job.executor_def is dg.in_process_executor
@@ -164,7 +172,10 @@ def test_resources_schedules_and_sensors(definitions):
     repository = definitions.get_repository_def()
     assert set(repository.get_top_level_resources()) == RESOURCES
     found = {s.name: (s.job_name, s.cron_schedule) for s in repository.schedule_defs}
-    found |= {s.name: (s.job_name, s.minimum_interval_seconds) for s in repository.sensor_defs}
+    found |= {
+        s.name: (s.job_name if s.targets else None, s.minimum_interval_seconds)
+        for s in repository.sensor_defs
+    }
     assert found == AUTOMATION
     assert {schedule.execution_timezone for schedule in repository.schedule_defs} == {"UTC"}
     for automation in (*repository.schedule_defs, *repository.sensor_defs):

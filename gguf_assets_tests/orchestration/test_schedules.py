@@ -28,6 +28,7 @@ from gguf_assets_tests.orchestration.test_runs import sleeper
 from gguf_assets_tests.running import environment
 
 DAILY, WEEKLY = "daily_sync_schedule", "weekly_full_schedule"
+BACKUP, CHANGED = "config_backup_daily", "config_changed_sensor"
 SENSOR, REPAIR = "full_sync_threshold_sensor", "failed_sync_repair_sensor"
 DAY = date(2025, 8, 10)
 NEXT = DAY + timedelta(days=1)
@@ -58,9 +59,13 @@ def test_what_is_on_by_default(tmp_path: Path, name: str, on: bool) -> None:
     repository = definitions(tmp_path, SYNC_ENVIRONMENT=name)
     schedules = {schedule.name: schedule.default_status for schedule in repository.schedule_defs}
     Default = dg.DefaultScheduleStatus
-    assert schedules == {DAILY: Default.RUNNING if on else Default.STOPPED, WEEKLY: Default.STOPPED}
-    assert {sensor.default_status for sensor in repository.sensor_defs} == {
-        dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+    daily = Default.RUNNING if on else Default.STOPPED
+    assert schedules == {DAILY: daily, BACKUP: daily, WEEKLY: Default.STOPPED}
+    syncing = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+    assert {sensor.name: sensor.default_status for sensor in repository.sensor_defs} == {
+        SENSOR: syncing,
+        REPAIR: syncing,
+        CHANGED: dg.DefaultSensorStatus.RUNNING,
     }
 
 
@@ -72,18 +77,19 @@ def test_the_times_are_those_of_the_settings(tmp_path: Path) -> None:
     )
     repository = definitions(tmp_path, GGUF_ASSETS_CONFIG_DIR=str(config))
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
+        BACKUP: "0 2 * * *",
         DAILY: "5 23 * * *",
         WEEKLY: "15 1 * * 6",
     }
     for schedule in repository.schedule_defs:
         assert schedule.execution_timezone == "UTC"
         assert schedule.description is not None
-        assert "reload" in schedule.description
+        assert ("reload" in schedule.description) is (schedule.name != BACKUP), "its time is no setting"
 
 
-def test_settings_that_are_not_valid_are_an_error_that_names_them(tmp_path: Path) -> None:
+def test_what_status_cannot_show_because_of_the_settings_it_names(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="WORKFLOW_TIMEOUT_HOURS"):
-        definitions(tmp_path, WORKFLOW_TIMEOUT_HOURS="soon")
+        automation_states(environment(tmp_path, "http://127.0.0.1:9", WORKFLOW_TIMEOUT_HOURS="soon"), None)
 
 
 def test_runs_are_bounded_by_the_hours_of_the_settings(tmp_path: Path) -> None:
@@ -235,11 +241,20 @@ def test_what_status_shows_of_the_automation(tmp_path: Path) -> None:
     assert automation_states(environ, None) == [
         AutomationState(DAILY, "schedule", on=False, when="02:30 UTC"),
         AutomationState(WEEKLY, "schedule", on=False, when="Sunday 04:00 UTC"),
+        AutomationState(BACKUP, "schedule", on=False, when="02:00 UTC"),
         AutomationState("full_sync_threshold_sensor", "sensor", on=False, when="every 5 min"),
         AutomationState("failed_sync_repair_sensor", "sensor", on=False, when="every 1 min"),
+        AutomationState(CHANGED, "sensor", on=True, when="every 1 min"),
     ]
     production = environ | {"SYNC_ENVIRONMENT": "production"}
-    assert [state.on for state in automation_states(production, None)] == [True, False, True, True]
+    assert [state.on for state in automation_states(production, None)] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -287,8 +302,9 @@ def test_what_an_operator_has_switched_counts(player: Player) -> None:
     for on in (True, False):
         for name in (WEEKLY, SENSOR):
             switch(player, name, InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED)
-        assert told(player, "testing") == {DAILY: False, WEEKLY: on, SENSOR: on, REPAIR: False}
-        assert told(player, "production") == {DAILY: True, WEEKLY: on, SENSOR: on, REPAIR: True}
+        switched = {WEEKLY: on, SENSOR: on, CHANGED: True}
+        assert told(player, "testing") == {DAILY: False, BACKUP: False, REPAIR: False, **switched}
+        assert told(player, "production") == {DAILY: True, BACKUP: True, REPAIR: True, **switched}
 
 
 def test_a_switch_that_was_put_back_to_the_default_has_the_default(player: Player) -> None:

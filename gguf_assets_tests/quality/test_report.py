@@ -134,6 +134,12 @@ def test_a_day_that_was_not_published_says_so_and_why():
     assert "Blocking findings: `file_path`." in text
 
 
+def test_a_day_that_was_published_although_it_failed_says_so_and_why():
+    text = report(replace(FACTS, failed=("completeness 0.5 is too low", "rule `schema` is broken")))
+    assert "- **Published although its checks failed**: completeness 0.5 is too low; rule" in text
+    assert "although" not in report()
+
+
 def test_many_changes_are_named_up_to_a_limit():
     text = report(rows=[change(n, "added", f"o/m{n}") for n in range(25)])
     assert "o/m9 and 15 more." in text

@@ -31,10 +31,8 @@ GOOD_FILES = [
 ]
 
 
-def judge(
-    model_rows, file_rows, *, batch_rows: int = 65_536, schema_validation: bool = True
-) -> ValidationResult:
-    validation = Validation(DAY, batch_rows=batch_rows, schema_validation=schema_validation)
+def judge(model_rows, file_rows, **options) -> ValidationResult:
+    validation = Validation(DAY, **options)
     validation.models(models(*model_rows))
     validation.files(files(*file_rows))
     return validation.finish()
@@ -138,6 +136,78 @@ def test_the_schema_rule_reads_skipped_when_it_is_switched_off():
     result = judge([model(4, downloads=-1)], [], schema_validation=False)
     assert result.checked["schema"] == "skipped"
     assert result.blocking == []
+
+
+VERIFIED = {"file_facts_current", "shard_set_incomplete", "empty_file", "label_size_mismatch"}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_without_file_verification_its_rules_read_skipped_and_all_others_are_applied(rule):
+    model_rows, file_rows, count = BROKEN[rule]
+    result = judge(model_rows, file_rows, file_verification=False)
+    unproven = {"file_unique"} if rule == "file_order" else set()
+    assert set(result.named("skipped")) == VERIFIED | unproven
+    assert fired(result) == ({} if rule in VERIFIED else {rule: count})
+    assert result.issues.num_rows == (0 if rule in VERIFIED else count)
+    assert result.publishable == (rule in VERIFIED or RULES[rule].severity != "error")
+
+
+def after(looks):
+    """A deadline that is up at the so manyth look."""
+    left = iter(range(looks))
+    return lambda: next(left, None) is None
+
+
+OF_MODELS = {"model_order", "created_after_modified", "date_in_future", "no_gguf_file"}
+OF_ROWS = OF_MODELS | {
+    "schema",
+    "snapshot_date",
+    "file_path",
+    "file_facts_current",
+    "empty_file",
+    "label_size_mismatch",
+}
+
+
+@pytest.mark.parametrize(
+    ("looks", "left_out", "passed"),
+    [
+        (0, "models from row 1 on and all files", set()),
+        (1, "models from row 3 on and all files", set()),
+        (2, "files from row 1 on", OF_MODELS),
+        (4, "files from row 5 on", OF_MODELS),
+        (5, "repeated keys, parents and shard sets", OF_ROWS),
+        (6, None, set(RULES)),
+    ],
+)
+def test_when_time_is_up_the_rest_is_not_checked_and_never_passed(looks, left_out, passed):
+    # Two batches of models, three of files, and the day as a whole.
+    result = judge(GOOD_MODELS, GOOD_FILES, batch_rows=2, deadline=after(looks))
+    assert result.unfinished == left_out
+    assert set(result.named("passed")) == passed
+    assert set(result.named("not checked")) == set(RULES) - passed
+    assert result.publishable == (left_out is None)
+    assert result.blocking == []
+
+
+@pytest.mark.parametrize("looks", range(7))
+@pytest.mark.parametrize("rule", BROKEN)
+def test_what_was_found_before_time_was_up_counts(rule, looks):
+    model_rows, file_rows, count = BROKEN[rule]
+    result = judge(model_rows, file_rows, batch_rows=3, deadline=after(looks))
+    found = fired(result)
+    assert set(found) <= {rule}
+    assert found.get(rule, 0) <= count
+    assert result.checked[rule] in ("failed", "not checked")
+    assert (result.checked[rule] == "failed") == bool(found)
+    assert result.issues.num_rows == found.get(rule, 0)
+    assert not (result.publishable and RULES[rule].severity == "error")
+
+
+def test_a_rule_that_is_switched_off_is_skipped_whenever_time_is_up():
+    result = judge(GOOD_MODELS, GOOD_FILES, schema_validation=False, deadline=after(0))
+    assert result.named("skipped") == ["schema"]
+    assert not result.publishable
 
 
 @pytest.mark.parametrize(

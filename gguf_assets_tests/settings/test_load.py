@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from gguf_assets.settings.load import load_settings
+from gguf_assets.config import ConfigurationManager
+from gguf_assets.orchestration.resources import SettingsResource
+from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets_tests.settings.configs import ConfigFolder
+from gguf_assets_tests.settings.generated import KEYS, NAMED, generic, nested, one_value
 
 RETRIES = "rate_limiting.max_retries"
 
@@ -233,3 +242,86 @@ def test_loading_settings_imports_neither_dagster_nor_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+_FILE, _GENERIC, _NAMED, _OVERRIDE = range(4)
+
+
+def _texts(value: Any) -> str:
+    """Return a value as a variable holds it."""
+    return json.dumps(value) if isinstance(value, (list, bool)) else str(value)
+
+
+@st.composite
+def _layered(draw: st.DrawFn) -> tuple[str, dict[int, Any]]:
+    """Draw a key and, for some of the layers from the weakest to the strongest, the value it sets."""
+    key = draw(st.sampled_from([key for key in KEYS if key not in ("huggingface_token", "custom_settings")]))
+    layers = [_FILE, _GENERIC, *([_NAMED] if key in NAMED else []), _OVERRIDE]
+    chosen = draw(st.lists(st.sampled_from(layers), unique=True))
+    if key == "environment":  # file and choice must agree
+        name = draw(one_value(key))
+        return key, dict.fromkeys(chosen, name)
+    return key, {layer: draw(one_value(key)) for layer in chosen}
+
+
+def _by_load(config: ConfigFolder, environ: dict[str, str], overrides: dict[str, Any]) -> tuple[Any, Any]:
+    loaded = load_settings({"GGUF_ASSETS_CONFIG_DIR": str(config.path)} | environ, overrides=overrides)
+    return loaded.settings, loaded.origins
+
+
+def _by_manager(config: ConfigFolder, environ: dict[str, str], overrides: dict[str, Any]) -> tuple[Any, Any]:
+    manager = ConfigurationManager(config.path / "sync-config.yaml", environ=environ, overrides=overrides)
+    return manager.load_configuration(), manager.origins()
+
+
+def _by_resource(config: ConfigFolder, environ: dict[str, str], overrides: dict[str, Any]) -> tuple[Any, Any]:
+    texts = {key: _texts(value) for key, value in overrides.items()}
+    with pytest.MonkeyPatch.context() as patched:
+        for name, text in {"GGUF_ASSETS_CONFIG_DIR": str(config.path), **environ}.items():
+            patched.setenv(name, text)
+        loaded = SettingsResource(overrides=texts).create_resource(dg.build_init_resource_context())
+    assert isinstance(loaded, LoadedSettings)
+    return loaded.settings, loaded.origins
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(layered=_layered(), entry=st.sampled_from([_by_load, _by_manager, _by_resource]))
+def test_the_strongest_layer_that_sets_a_key_wins_at_every_entry_point(
+    config: ConfigFolder, layered: tuple[str, dict[int, Any]], entry: Callable[..., tuple[Any, Any]]
+) -> None:
+    key, values = layered
+    file: dict[str, Any] = {} if key == "environment" else {"environment": "development"}
+    path = config.write(
+        json.dumps(nested(file | ({key: values[_FILE]} if _FILE in values else {})) or {"dry_run": False})
+    )
+    environ = {
+        variable: _texts(values[layer])
+        for layer, variable in ((_GENERIC, generic(key)), (_NAMED, NAMED.get(key, "")))
+        if layer in values
+    }
+    overrides = {key: values[_OVERRIDE]} if _OVERRIDE in values else {}
+    if key == "notifications.webhook_urls" and overrides and entry is _by_resource:
+        entry = _by_load  # run configurations are stored and shown, so the resource takes no secrets
+    tree, origins = entry(config, environ, overrides)
+    value: Any = tree
+    for name in key.split("."):
+        value = getattr(value, name)
+    if not values:
+        assert origins[key] == "default"
+        return
+    winner = max(values)
+    meant = values[winner]
+    if isinstance(meant, str) and winner != _FILE:
+        meant = meant.strip()  # white space around a variable or an option is no part of it
+    assert (list(value) if isinstance(value, tuple) else value) == meant
+    assert (
+        origins[key]
+        == {
+            _FILE: f"file {path}",
+            _GENERIC: f"environment variable {generic(key)}",
+            _NAMED: f"environment variable {NAMED.get(key)}",
+            _OVERRIDE: "command line",
+        }[winner]
+    )
+    others = {other: origin for other, origin in origins.items() if other != key and origin != "default"}
+    assert set(others.values()) <= {f"file {path}"}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from yaml import safe_dump
 
 from gguf_assets.settings.files import shipped_profile
 from gguf_assets.settings.keys import Path, keys_of
@@ -92,52 +90,50 @@ def test_every_key_is_described_with_a_word_on_what_is_allowed() -> None:
         assert key.allowed, path
 
 
-_CHANGES = st.fixed_dictionaries(
-    {},
-    optional={
-        "log_level": st.sampled_from(["DEBUG", "ERROR"]),
-        "debug_mode": st.booleans(),
-        "rate_limiting": st.fixed_dictionaries(
-            {},
-            optional={
-                "requests_per_second": st.floats(0.001, 2.0),
-                "requests_per_hour": st.integers(1, 100_000),
-                "max_retries": st.integers(0, 20),
-                "backoff_base": st.floats(1, 10) | st.integers(1, 10),
-                "backoff_jitter": st.booleans(),
-            },
-        ),
-        "sync_behavior": st.fixed_dictionaries(
-            {},
-            optional={
-                "mode": st.sampled_from(["auto", "incremental", "full"]),
-                "schedule_time": st.times().map(lambda time: f"{time:%H:%M}"),
-                "significant_change_threshold": st.floats(0, 1, exclude_min=True),
-            },
-        ),
-        "monitoring": st.fixed_dictionaries(
-            {}, optional={"alert_channels": st.lists(st.sampled_from(["log", "github", "webhook", "email"]))}
-        ),
-        "custom_settings": st.dictionaries(
-            st.text("abc_0n", min_size=1),
-            st.recursive(
-                st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text("ab:- 0'\n"),
-                lambda inner: st.lists(inner, max_size=3),
-                max_leaves=5,
-            ),
-        ),
-    },
+def test_the_high_volume_profile_is_production_with_more_of_everything(config: ConfigFolder) -> None:
+    said = {".".join(path): value for path, value in profile("high-volume").items()}
+    assert said == {
+        "environment": "production",
+        "rate_limiting.requests_per_second": 2.0,
+        "rate_limiting.requests_per_hour": 7000,
+        "rate_limiting.max_concurrent_requests": 100,
+        "monitoring.progress_report_interval_seconds": 300,
+        "performance.memory_limit_mb": 8192,
+        "performance.chunk_size": 500,
+    }
+    same = [path for path, value in profile("high-volume").items() if defaults()[path] == value]
+    assert same == [("environment",)]
+    config.write(shipped_profile(SYNC_DOCUMENT, "high-volume"))
+    loaded = config.load()
+    dumped = flat(loaded.settings.model_dump(mode="json"))
+    assert {path: dumped[path] for path in profile("high-volume")} == profile("high-volume")
+    assert [notice.keys[0] for notice in loaded.advice] == [
+        "rate_limiting.requests_per_second",
+        "rate_limiting.requests_per_hour",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "advised"),
+    [
+        ("development", ["rate_limiting.requests_per_second"]),  # 0.5 a second, 1,000 an hour
+        ("staging", ["rate_limiting.requests_per_second"]),  # 1.0 a second, 3,000 an hour
+        ("production", []),
+        ("testing", []),
+    ],
 )
+def test_profiles_are_advised_of_little(config: ConfigFolder, name: str, advised: list[str]) -> None:
+    shipped = config.load({"SYNC_ENVIRONMENT": name})
+    assert [notice.keys[0] for notice in shipped.advice] == advised
+    config.write(shipped_profile(SYNC_DOCUMENT, name))
+    assert config.load().advice == shipped.advice, "the same where the profile was copied"
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(changes=_CHANGES)
-def test_a_valid_tree_survives_the_way_through_a_file(config: ConfigFolder, changes: dict[str, Any]) -> None:
-    path = config.write(
-        safe_dump({"environment": "production"} | changes, allow_unicode=True, default_flow_style=None)
-    )
-    first = config.load().settings
-    path.write_text(safe_dump(first.model_dump(mode="json")))
-    assert config.load().settings == first
-    dumped = flat(first.model_dump(mode="json"))
-    assert {key: dumped[key] for key in flat(changes)} == flat(changes)
+def test_profiles_are_shipped_with_the_package() -> None:
+    folder = resources.files("gguf_assets.settings") / "profiles"
+    assert {file.name for file in folder.iterdir()} == {
+        f"sync-config-{name}.yaml" for name in (*ENVIRONMENTS, "high-volume")
+    }
+    for file in folder.iterdir():
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# "), "a word on what it is for"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gguf_assets.errors import ErrorCategory, Refused
+from gguf_assets.settings.dumping import to_yaml
 from gguf_assets.settings.keys import keys_of
-from gguf_assets.settings.load import load_settings
+from gguf_assets.settings.layers import file_layer
+from gguf_assets.settings.load import SYNC_DOCUMENT, LoadedSettings, load_settings
 from gguf_assets.settings.model import SyncConfiguration
 from gguf_assets.settings.problems import InvalidSettings
+from gguf_assets.settings.resolving import resolve
 from gguf_assets_tests.settings.configs import ConfigFolder
 
 FAILED = "Configuration validation failed: "
@@ -299,50 +304,190 @@ _WRITTEN = st.one_of(
 _PIECES = st.lists(
     st.sampled_from(
         "rate_limiting:|max_retries:|environment:| production| 5|\n|  |[|]|{|}|- |&a|*a|!!int|!!timestamp"
-        "|<<:|'|\"|>|? |: |null|~|.nan|é|\t".split("|")
+        "|<<:|'|\"|>|? |: |null|~|.nan|é|\t|custom_settings: {a: |!!binary |!!set |!!omap |!!float |!x "
+        "|\\ud800"
+        "|%TAG ! !|--- |%YAML 9|99999999999999999999|1e999|'\\0'|\"\\0\"|storage: {data_directory: |~x".split(
+            "|"
+        )
     ),
     max_size=25,
 ).map(lambda pieces: "".join(pieces).encode())
+_QUICK = settings(max_examples=70, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@_QUICK
 @example(content=b":: !!timestamp")
+@example(content=b"custom_settings: {a: !!timestamp 2020-01-01}")
+@example(content=b'storage: {data_directory: "~\\0"}')
+@example(content=b'notifications: {email_recipients: ["\\ud800@example.org"]}')
 @given(content=st.one_of(_WRITTEN, _PIECES))
 def test_no_file_content_leads_to_anything_but_settings_or_a_refusal(
     config: ConfigFolder, content: bytes
 ) -> None:
-    _loads_or_refuses(lambda: config.load(), config, content)
+    config.write(content)
+    _loads_or_refuses(config.load)
 
 
 _VARIABLES = sorted({name for key in keys_of(SyncConfiguration).values() for name in key.variables})
 _GENERIC = ["GGUF_SYNC__" + "__".join(path).upper() for path in keys_of(SyncConfiguration)]
+_ANY = st.text(st.characters(exclude_categories=[]), max_size=30)  # NUL and surrogates included
+_TEXTS = st.one_of(
+    _ANY,
+    st.sampled_from(
+        [
+            "[",
+            "[1]",
+            '{"a": {}}',
+            "-1",
+            "1e999",
+            "NaN",
+            "[NaN]",
+            "9" * 400,
+            "9" * 5000,
+            "http://[",
+            "http://[::1]:x",
+            "~nobody",
+            "~\0",
+            "a\0b",
+            "\ud800",
+            "x" * 5000,
+            "[" * 5000,
+            '{"a":' * 5000,
+            "/dev/null",
+            "/dev/null/x",
+        ]
+    ),
+)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@_QUICK
+@example(environ={"GGUF_ASSETS_STATE_DIR": "~\0"})
+@example(environ={"GGUF_SYNC__CUSTOM_SETTINGS__A": "1", "GGUF_SYNC__CUSTOM_SETTINGS__A__B": "2"})
+@example(environ={"GGUF_SYNC__CUSTOM_SETTINGS" + "__A" * 3000: "1"})
+@example(environ={"GGUF_SYNC__CUSTOM_SETTINGS__A": "[" * 60 + "]" * 60})
 @given(
     environ=st.dictionaries(
         st.sampled_from(
-            [*_VARIABLES, *_GENERIC, "GGUF_ASSETS_STATE_DIR", "GGUF_SYNC__CUSTOM_SETTINGS__A__B"]
-        ),
-        st.one_of(
-            st.text(st.characters(exclude_characters="\x00"), max_size=30),
-            st.sampled_from(
-                ["[", "[1]", '{"a": {}}', "-1", "1e999", "9" * 400, "http://[", "http://[::1]:x", "~nobody"]
-            ),
-        ),
+            [
+                *_VARIABLES,
+                *_GENERIC,
+                "GGUF_ASSETS_STATE_DIR",
+                "GGUF_ASSETS_CONFIG_DIR",
+                "GGUF_SYNC__CUSTOM_SETTINGS__A",
+                "GGUF_SYNC__CUSTOM_SETTINGS__A__B",
+            ]
+        )
+        | st.builds("GGUF_SYNC__{}".format, _ANY),
+        _TEXTS,
         max_size=4,
     )
 )
 def test_no_variable_leads_to_anything_but_settings_or_a_refusal(
     config: ConfigFolder, environ: dict[str, str]
 ) -> None:
-    _loads_or_refuses(lambda: config.load(environ), config, b"environment: production\n")
+    config.write(b"custom_settings: {a: 5}\n")
+    _loads_or_refuses(lambda: config.load(environ))
 
 
-def _loads_or_refuses(load: Callable[[], object], config: ConfigFolder, content: bytes) -> None:
-    config.write(content)
+@_QUICK
+@example(overrides={"rate_limiting": {1: 2}})
+@example(overrides={"rate_limiting.max_retries": 10**5000})
+@example(overrides={"debug_mode": 10**5000})
+@example(overrides={"custom_settings.a": 10**5000})
+@example(overrides={"storage.data_directory": "a\0b"})
+@example(overrides={"custom_settings": {"a": b"bytes"}})
+@example(overrides={"custom_settings.a": 1, "custom_settings.a.b": 2, "custom_settings": {"a": 3}})
+@given(
+    overrides=st.dictionaries(
+        st.sampled_from([".".join(path) for path in keys_of(SyncConfiguration)])
+        | st.sampled_from(["rate_limiting", "custom_settings.a", "custom_settings.a.b", "", "."])
+        | _ANY,
+        _TEXTS
+        | st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=3) | _ANY,
+            lambda inner: (
+                st.lists(inner, max_size=2) | st.dictionaries(_ANY | st.integers(), inner, max_size=2)
+            ),
+            max_leaves=4,
+        ),
+        max_size=4,
+    )
+)
+def test_no_override_leads_to_anything_but_settings_or_a_refusal(
+    tmp_path_factory: pytest.TempPathFactory, overrides: dict[str, Any]
+) -> None:
+    _loads_or_refuses(lambda: load_settings({}, overrides=overrides))
+
+
+@pytest.mark.parametrize("opening, closing", [("[", "]"), ("{a: ", "}"), ("- ", "")])
+@pytest.mark.parametrize("depth", [40, 60, 200, 400, 1200])
+@pytest.mark.parametrize(
+    "key", ["custom_settings: {x: ", "rate_limiting: {max_retries: ", "environment: {x: "]
+)
+def test_no_depth_of_a_file_is_too_deep_to_be_refused(
+    config: ConfigFolder, key: str, depth: int, opening: str, closing: str
+) -> None:
+    config.write(key + opening * depth + "1" + closing * depth + "}\n")
+    _loads_or_refuses(config.load)
+
+
+def _loads_or_refuses(load: Callable[[], LoadedSettings]) -> None:
+    """Check that there is a refusal that can be printed, or a tree that can be written and read again."""
     try:
-        load()
+        loaded = load()
     except InvalidSettings as error:
         assert error.problems
         assert all(problem.headline for problem in error.problems)
+        assert str(error).encode("utf-8", "backslashreplace")
+    else:
+        text = to_yaml(loaded.settings).encode()
+        again = resolve(SYNC_DOCUMENT, [file_layer(SyncConfiguration, text, "file again")])
+        assert again.settings == loaded.settings
+        json.dumps(loaded.settings.model_dump(mode="json"), allow_nan=False).encode()
+
+
+_SECRET = "hf_" + "Ab3" * 11
+_SHAPES = [
+    "{}",
+    "'{}'",
+    "[{}]",
+    "[[{}]]",
+    "{{a: {}}}",
+    "{{{}: 1}}",
+    "!{} x",
+    "&{} x",
+    "*{}",
+    "!!int {}",
+    "x{}",
+    "https://u:{}@huggingface.co",
+    "{}: {}",
+    "{}\n{}: 1\n{}: 2",
+    '"\\q{}',
+    "[{}",
+    "|\n {}",
+    "%{}",
+    "@{}",
+]
+
+
+def _with_secret(shape: str) -> str:
+    return shape.replace("{}", _SECRET).replace("{{", "{").replace("}}", "}")
+
+
+@pytest.mark.parametrize("key", sorted({path[0] for path in keys_of(SyncConfiguration)} | {_SECRET, ""}))
+def test_a_secret_anywhere_in_a_file_is_never_shown(config: ConfigFolder, key: str) -> None:
+    for shape in _SHAPES:
+        config.write(f"debug_mode: maybe\n{key}: {_with_secret(shape)}\n")
+        _check_nothing_shown(config.refused())
+
+
+def test_a_secret_at_any_key_of_a_section_is_never_shown(config: ConfigFolder) -> None:
+    for section, name in (path for path in keys_of(SyncConfiguration) if len(path) > 1):
+        for shape in ("{}", "[{}]", "{{a: {}}}", "http://example.org/{}"):
+            config.write(f"debug_mode: maybe\n{section}:\n  {name}: {_with_secret(shape)}\n")
+            _check_nothing_shown(config.refused())
+
+
+def _check_nothing_shown(error: InvalidSettings) -> None:
+    shown = str(error) + repr(error) + repr(error.args) + repr(error.problems)
+    assert _SECRET[5:25] not in shown

@@ -29,6 +29,25 @@ def test_a_candidate_says_what_it_is_made_from(layout):
     assert Candidates(layout).manifest(DAY) == manifest
 
 
+def test_a_candidate_that_is_not_compressed_says_so_and_has_the_same_rows(layout):
+    packed = candidate(layout, DAY, {"a": "o/a"})
+    plain = Candidates(layout).begin(
+        DAY,
+        capture=packed.capture,
+        baseline=None,
+        derivation=packed.derivation,
+        pipeline_version="0.1.0",
+        compress=False,
+    )
+    assert plain.writer == f"{WRITER}, uncompressed"
+    with Candidates(layout).writer("models", DAY) as writer:
+        writer.write(models(DAY, {"a": "o/a"}))
+    column = pq.ParquetFile(layout.candidate_file("models", DAY)).metadata.row_group(0).column(0)
+    assert column.compression == "UNCOMPRESSED"
+    assert writer.info.row_digest == packed.files["models"].row_digest
+    assert writer.info.sha256 != packed.files["models"].sha256
+
+
 def test_files_figures_and_verdict_come_back(layout):
     written = candidate(layout, DAY, {"a": "o/a"}, verdict=None)
     store = Candidates(layout)

@@ -1,5 +1,7 @@
+import hashlib
 import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -100,6 +102,39 @@ def test_stopped_and_resumed_anywhere_a_capture_is_the_same(tmp_path_factory, ki
     go_on(resume(broken))
     assert contents(whole.data) == contents(broken.data)
     assert contents(broken.state) == {}
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 4), st.booleans()), max_size=5),
+    last=st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_capture_may_hold_compressed_and_plain_files(tmp_path_factory, steps, last):
+    folders = tmp_path_factory.mktemp("mixed"), tmp_path_factory.mktemp("state")
+    packed, plain = Layout(*folders), Layout(*folders, compress_captures=False)
+    go_on.first_page = 0
+    Captures(packed).begin(DAY, PLAN)
+    for kill, compressed in steps:
+        go_on(resume(packed if compressed else plain), kill_after=kill)
+    ended = packed if last else plain
+    go_on(resume(ended))
+    for layout in (packed, plain):
+        pages, answers = stored(Captures(layout).open(DAY, 1))
+        assert [content for _, content in pages] == PAGES
+        assert [answer.info for answer in answers] == [info_of(n) for n in range(len(ANSWERS))]
+        assert [answer.tree for answer in answers] == [tree_of(n) for n in range(len(ANSWERS))]
+    manifest = orjson.loads(packed.capture_manifest(DAY, 1).read_bytes())
+    entries = {entry["name"]: entry["sha256"] for entry in (*manifest["pages"], *manifest["details"])}
+    files = {path.name: path.read_bytes() for path in packed.run_dir(DAY, 1).iterdir()}
+    assert files.keys() - {"manifest.json"} == entries.keys()
+    assert len({name.partition(".")[0] for name in entries}) == len(entries) == 3 + 4
+    for name, sha256 in entries.items():
+        assert hashlib.sha256(files[name]).hexdigest() == sha256
+        if name.startswith("listing-") and name.endswith(".json"):
+            assert files[name] in PAGES
+        else:
+            assert name.endswith(".jsonl") or files[name].startswith(b"\x28\xb5\x2f\xfd"), "zstd begins so"
+    assert {name.endswith(".zst") for name in entries} <= {step[1] for step in steps} | {last}
 
 
 @pytest.mark.slow
@@ -246,9 +281,12 @@ def test_a_listing_is_not_finished_before_its_last_page(layout):
         capture.finish_details()
 
 
-@pytest.mark.parametrize("name", ["listing-00002.json.zst", "details-00001.jsonl.zst"])
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("name", ["listing-00002.json", "details-00001.jsonl"])
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
-def test_a_damaged_file_is_named_with_what_to_do(layout, name, damage):
+def test_a_damaged_file_is_named_with_what_to_do(layout, name, damage, compressed):
+    layout = replace(layout, compress_captures=compressed)
+    name += ".zst" if compressed else ""
     capture = Captures(layout).begin(DAY, PLAN)
     go_on(capture)
     path = layout.run_dir(DAY, 1) / name

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -274,6 +275,21 @@ def test_requests_of_a_route_add_up_over_the_runs(layout):
     route.store_page(b"[]", rows=0, next_link="/3", date=NOON, requests=1)
     route.store_page(b"[]", rows=0, next_link=None, date=NOON, requests=2)
     assert Captures(layout).latest(DAY).routes["search"].requests == 5
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=4), last=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_route_pages_and_answers_may_be_compressed_and_plain_in_one_capture(tmp_path_factory, steps, last):
+    packed = Layout(tmp_path_factory.mktemp("mixed"), tmp_path_factory.mktemp("state"))
+    plain = replace(packed, compress_captures=False)
+    walked_capture(packed)
+    for budget, compressed in steps:
+        go_on(packed if compressed else plain, budget)
+    go_on(packed if last else plain)
+    assert_whole(packed)
+    names = [path.name for path in packed.run_dir(DAY, 1).iterdir() if path.name != "manifest.json"]
+    assert len({name.partition(".")[0] for name in names}) == len(names)
+    assert {name.endswith(".zst") for name in names} <= {step[1] for step in steps} | {last, True}
 
 
 @pytest.mark.parametrize("damage", ["missing", "other"])

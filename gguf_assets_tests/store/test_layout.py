@@ -31,6 +31,11 @@ def test_what_must_be_local_lies_in_the_state_folder():
     assert all(path.is_relative_to("state") for path in (*local, LAYOUT.limits_dir))
 
 
+def test_reports_may_lie_elsewhere():
+    layout = Layout(Path("data"), Path("state"), reports=Path("/srv/told"))
+    assert layout.report_file(DAY) == Path("/srv/told/date=2025-08-09/report.md")
+
+
 def test_configuration_and_last_sync_file_may_lie_elsewhere():
     layout = Layout(Path("data"), Path("state"), config=Path("/etc/gguf"), last_sync=Path("data/last.json"))
     assert layout.config_dir == Path("/etc/gguf")

@@ -175,6 +175,45 @@ def test_without_a_verdict_that_allows_it_nothing_is_published(layout, verdict, 
     assert Published(layout).days() == []
 
 
+FAILED = Verdict(publishable=False, reasons=("completeness 0.5 < 0.95",), waivable=True)
+
+
+def test_what_the_verdict_refuses_is_published_only_by_whoever_waives_it_and_says_so(layout):
+    publish(layout, candidate(layout, DAY, OLD))
+    refused = candidate(layout, DAY, NEW, verdict=FAILED)
+    with pytest.raises(PermanentError, match=r"completeness 0\.5 < 0\.95"):
+        publish(layout, refused)
+    assert visible(layout) == {"date=2025-08-10": ["o/a"]}
+    outcome = publish(layout, refused, despite_verdict=True)
+    assert visible(layout) == {"date=2025-08-10": ["o/a", "o/b"]}
+    assert outcome.manifest == Published(layout).manifest(DAY)
+    assert outcome.manifest.failed == ("completeness 0.5 < 0.95",)
+    assert_at_rest(layout)
+    good = publish(layout, candidate(layout, DAY, NEW), despite_verdict=True)
+    assert not good.unchanged, "its manifest no longer says that it failed"
+    assert good.manifest.failed == ()
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [None, Verdict(publishable=False, reasons=("the listing is empty",)), Verdict(False, ("time was up",))],
+)
+def test_what_cannot_be_waived_is_not_published_whoever_asks(layout, verdict):
+    with pytest.raises(PermanentError, match="was not published"):
+        publish(layout, candidate(layout, DAY, OLD, verdict=verdict), despite_verdict=True)
+    assert Published(layout).days() == []
+
+
+def test_a_candidate_judged_before_verdicts_could_be_waived_cannot_be(layout):
+    refused = candidate(layout, DAY, OLD, verdict=FAILED)
+    content = orjson.loads(layout.candidate_manifest(DAY).read_bytes())
+    del content["verdict"]["waivable"]
+    write_json(layout.candidate_manifest(DAY), content)
+    assert refused.verdict.waivable
+    with pytest.raises(PermanentError, match="was not published"):
+        publish(layout, Candidates(layout).manifest(DAY), despite_verdict=True)
+
+
 def test_what_changed_after_it_was_judged_is_not_published(layout):
     candidate(layout, DAY, OLD)
     with Candidates(layout).writer("health", DAY) as writer:

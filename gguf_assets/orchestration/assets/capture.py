@@ -17,10 +17,13 @@ from gguf_assets.hub.routes import ROUTES
 from gguf_assets.orchestration.capturing import CaptureRequest, obtain_capture
 from gguf_assets.orchestration.completing import Listing, route_heads
 from gguf_assets.orchestration.config import DEFAULT_DETAILS, SyncConfig, detail_limit
+from gguf_assets.orchestration.configuration import CONFIGURATION
 from gguf_assets.orchestration.derivation import absences_of, capture_of_run
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
+from gguf_assets.orchestration.logs import RunLog
 from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.orchestration.reporting import failed_tries, seconds_taken
 from gguf_assets.orchestration.runs import hub_now_of, trigger_of
 from gguf_assets.orchestration.walking import Sync
 from gguf_assets.settings.load import LoadedSettings
@@ -45,7 +48,7 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
         hooks={record_failed_sync},
         group_name="capture",
         kinds={"huggingface"},
-        deps=["huggingface_hub"],
+        deps=["huggingface_hub", CONFIGURATION],
     )
     def hub_listing(
         context: dg.AssetExecutionContext,
@@ -61,7 +64,13 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
         with clear_failures():
             sync = sync_of(context, settings, hub, store, report)
             listing = obtain_capture(sync, day, capture_request(config, settings, context.run))
-        return dg.MaterializeResult(metadata=listing_metadata(listing, hub.requests, began))
+        RunLog(context.log, settings).stage(
+            f"Listing: {listing.heads.num_rows:,} models on {listing.capture.pages_stored:,} pages, "
+            f"{hub.requests:,} requests"
+        )
+        metadata = listing_metadata(listing, hub.requests)
+        metadata |= failed_tries(hub.failed_tries, settings) | seconds_taken(began, settings)
+        return dg.MaterializeResult(metadata=metadata)
 
     @dg.asset(
         partitions_def=days,
@@ -78,12 +87,19 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         """Sizes, hashes and header facts of new and changed repositories, under a request budget."""
-        began, before = time.monotonic(), hub.requests
+        began, before, failed_before = time.monotonic(), hub.requests, hub.failed_tries
         report = reporter(context, settings, progress)
         with clear_failures():
             capture = capture_of_run(store, day_of(context), context.run.run_id)
             summary = None if capture.details_complete else complete_details(store, hub, capture, report)
-        return dg.MaterializeResult(metadata=details_metadata(capture, summary, hub.requests - before, began))
+        metadata = details_metadata(capture, summary, hub.requests - before)
+        failed = {category: tries - failed_before[category] for category, tries in hub.failed_tries.items()}
+        metadata |= failed_tries(failed, settings) | seconds_taken(began, settings)
+        RunLog(context.log, settings).stage(
+            f"Details: {metadata['asked']:,} models asked for, {metadata['failed']:,} without an answer, "
+            f"{metadata['requests']:,} requests"
+        )
+        return dg.MaterializeResult(metadata=metadata)
 
     return [hub_listing, hub_details]
 
@@ -92,8 +108,12 @@ def reporter(
     context: dg.AssetExecutionContext | dg.OpExecutionContext, settings: LoadedSettings, progress: Progress
 ) -> Reporter:
     """Return where a long step of this run tells how far it is."""
+    monitoring = settings.settings.monitoring
     return Reporter(
-        progress, context.log.info, float(settings.settings.monitoring.progress_report_interval_seconds)
+        progress,
+        RunLog(context.log, settings).say,
+        float(monitoring.progress_report_interval_seconds),
+        tracked=monitoring.enable_progress_tracking,
     )
 
 
@@ -121,11 +141,17 @@ def sync_of(
             trigger=trigger_of(context.run.tags),
         )
 
+    own = RunLog(context.log, settings)
+
     def log(text: str) -> None:
-        context.log.info(text)
+        own.say(text)
         report.say(text)
 
-    return Sync(store, hub, settings, run_id, note_start, log, report.step)
+    def stage(text: str, decided: str | None) -> None:
+        own.stage(text, decided)
+        report.say(text)
+
+    return Sync(store, hub, settings, run_id, note_start, log, stage, report.step)
 
 
 def capture_request(config: SyncConfig, settings: LoadedSettings, run: dg.DagsterRun) -> CaptureRequest:
@@ -236,7 +262,7 @@ def _other_captures(store: Store, capture: Capture) -> Iterator[Capture]:
                 yield other
 
 
-def listing_metadata(listing: Listing, requests: int, began: float) -> dict[str, Any]:
+def listing_metadata(listing: Listing, requests: int) -> dict[str, Any]:
     """Return the metadata of `hub_listing`; the same numeric keys on every day."""
     capture = listing.capture
     plan, absence = capture.plan, capture.absence
@@ -263,13 +289,10 @@ def listing_metadata(listing: Listing, requests: int, began: float) -> dict[str,
         "requests": requests,
         "requests_of_capture": capture.requests,
         "observed_at": capture.observed_at.isoformat() if capture.observed_at else "",
-        "duration_seconds": round(time.monotonic() - began, 3),
     }
 
 
-def details_metadata(
-    capture: Capture, summary: DetailsSummary | None, requests: int, began: float
-) -> dict[str, Any]:
+def details_metadata(capture: Capture, summary: DetailsSummary | None, requests: int) -> dict[str, Any]:
     """Return the metadata of `hub_details`."""
     return {
         "asked": 0 if summary is None else summary.answered + summary.failed,
@@ -277,5 +300,4 @@ def details_metadata(
         "requests": requests,
         "requests_of_capture": capture.detail_requests,
         "stopped": capture.details_stopped or "",
-        "duration_seconds": round(time.monotonic() - began, 3),
     }

@@ -40,6 +40,7 @@ from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.metadata import PREVIEW_ROWS, dataset_metadata, definition_metadata
 from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.orchestration.reporting import seconds_taken
 from gguf_assets.orchestration.threads import Behind, ahead
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.candidates import Candidates
@@ -47,6 +48,9 @@ from gguf_assets.store.datasets import DatasetInfo, DatasetWriter, iter_batches,
 from gguf_assets.store.store import DayFiles, Store
 
 TOP_QUANTIZATIONS = 10
+_OVERLAP = 2
+"""How many chunks of a day another thread may be ahead or behind."""
+
 _PREVIEWED = {
     "models": ("model_id", "sha", "downloads", "gguf_files", "quantizations"),
     "files": ("model_id", "path", "role", "quantization", "size_bytes"),
@@ -98,7 +102,10 @@ def build_catalogue_assets(
         for name in ("models", "files"):
             yield dg.MaterializeResult(
                 asset_key=f"catalogue_{name}",
-                metadata=tables_metadata(store, source, name, infos[name], figures, began),
+                metadata={
+                    **tables_metadata(store, source, name, infos[name], figures),
+                    **(seconds_taken(began, settings) if name == "models" else {}),
+                },
                 data_version=dg.DataVersion(infos[name].row_digest),
             )
 
@@ -111,7 +118,9 @@ def build_catalogue_assets(
         metadata=definition_metadata("changes"),
     )
     def catalogue_delta(
-        context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[LoadedSettings],
+        store: dg.ResourceParam[Store],
     ) -> dg.MaterializeResult:
         """What changed since the baseline, by model and by file, and who is gone for good."""
         day, began = day_of(context), time.monotonic()
@@ -126,7 +135,7 @@ def build_catalogue_assets(
                 **{kind: delta.counts().get(kind, 0) for kind in ("added", "updated", "removed", "renamed")},
                 "file_changes": infos["file_changes"].rows,
                 "tombstones": infos["tombstones"].rows,
-                "duration_seconds": round(time.monotonic() - began, 3),
+                **seconds_taken(began, settings),
             },
             data_version=dg.DataVersion(infos["changes"].row_digest),
         )
@@ -158,13 +167,15 @@ def derive_tables(
 ) -> tuple[SnapshotFigures, dict[str, DatasetInfo]]:
     """Write the candidate's `models` and `files`, and what was set aside on the way."""
     capture, candidates = source.capture, store.candidates
-    day = capture.day
+    day, performance = capture.day, settings.settings.performance
+    overlap = _OVERLAP if performance.enable_parallel_processing else 0
     candidates.begin(
         day,
         capture=source.capture_ref(),
         baseline=source.baseline_ref(),
         derivation=derivation_settings(settings),
         pipeline_version=__version__,
+        compress=performance.enable_data_compression,
     )
     finished: dict[str, DatasetWriter] = {}
 
@@ -175,11 +186,11 @@ def derive_tables(
                 stack.enter_context(candidates.writer(name, day)) for name in ("models", "files")
             )
             finished.update(models=models, files=files)
-            behind = stack.enter_context(Behind(2))
+            behind = stack.enter_context(Behind(overlap))
             yield _TableWriter(models, files, behind, report)
 
     def pages() -> Iterable[ListedPage]:
-        return ahead((parse_listing_page(name, content) for name, content in capture.iter_pages()), 2)
+        return ahead((parse_listing_page(name, content) for name, content in capture.iter_pages()), overlap)
 
     assert capture.observed_at is not None, "a complete capture has a first page"
     absences = absences_of(capture)
@@ -196,11 +207,16 @@ def derive_tables(
             walked_all=capture.plan.kind != WalkKind.WINDOW,
         ),
         open_sink,
-        extras_of(store, source, absences),
+        extras_of(store, source, absences, merged=settings.settings.sync_behavior.enable_deduplication),
     )
     figures.findings += absences.findings
     infos = {name: writer.info for name, writer in finished.items()}
-    write_table(store.layout.candidate_findings(day), findings_table(figures.findings, day), ISSUES.arrow)
+    write_table(
+        store.layout.candidate_findings(day),
+        findings_table(figures.findings, day),
+        ISSUES.arrow,
+        compress=performance.enable_data_compression,
+    )
     candidates.record(day, infos, figures=snapshot_figures(figures))
     return figures, infos
 
@@ -230,7 +246,7 @@ def _most(counter: Counter[str]) -> list[tuple[str, int]]:
 
 
 def tables_metadata(
-    store: Store, source: Source, name: str, info: DatasetInfo, figures: SnapshotFigures, began: float
+    store: Store, source: Source, name: str, info: DatasetInfo, figures: SnapshotFigures
 ) -> dict[str, Any]:
     """Return the metadata of `catalogue_models` or `catalogue_files`."""
     path = store.layout.candidate_file(name, source.capture.day)
@@ -240,7 +256,6 @@ def tables_metadata(
     if name == "models":
         counts = snapshot_figures(figures)
         metadata |= {key: value for key, value in counts.items() if isinstance(value, int)}
-        metadata["duration_seconds"] = round(time.monotonic() - began, 3)
     else:
         metadata["quantizations"] = dg.MetadataValue.json(dict(_most(figures.quantizations)))
     return metadata

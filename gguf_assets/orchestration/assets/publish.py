@@ -8,10 +8,12 @@ import dagster as dg
 
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.orchestration.assets.capture import day_of
+from gguf_assets.orchestration.checks import NEVERTHELESS
 from gguf_assets.orchestration.config import PublishConfig
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
-from gguf_assets.orchestration.reporting import report_sync
+from gguf_assets.orchestration.logs import RunLog
+from gguf_assets.orchestration.reporting import report_sync, seconds_taken
 from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.manifests import CandidateManifest
@@ -42,8 +44,14 @@ def build_publish_assets(
         with clear_failures():
             candidate = store.candidates.manifest(day_of(context))
             refuse_frozen(store, settings, candidate, replace=config.replace)
-            outcome = publish(store.layout, candidate)
-        return dg.MaterializeResult(metadata=published_metadata(store, outcome, began))
+            preserve = settings.settings.error_handling.preserve_data_on_failure
+            outcome = publish(store.layout, candidate, despite_verdict=not preserve)
+        metadata = published_metadata(store, outcome)
+        RunLog(context.log, settings).stage(
+            f"Published: {metadata['rows_models']:,} models, {metadata['rows_files']:,} files"
+            + (", as they were" if outcome.unchanged else "")
+        )
+        return dg.MaterializeResult(metadata=metadata | seconds_taken(began, settings))
 
     @dg.asset(
         partitions_def=days,
@@ -59,8 +67,9 @@ def build_publish_assets(
     ) -> dg.MaterializeResult:
         """The report of the day, and the end of the sync in the history."""
         with clear_failures():
-            text, block, figures = report_sync(store, context.instance, context.run, day_of(context))
-        context.log.info(block)
+            day = day_of(context)
+            text, block, figures = report_sync(store, settings, context.instance, context.run, day)
+        RunLog(context.log, settings).say(block)
         return dg.MaterializeResult(metadata={"report": dg.MetadataValue.md(text), **figures})
 
     return [published_catalogue, sync_report]
@@ -89,7 +98,7 @@ def refuse_frozen(
         )
 
 
-def published_metadata(store: Store, outcome: PublishOutcome, began: float) -> dict[str, Any]:
+def published_metadata(store: Store, outcome: PublishOutcome) -> dict[str, Any]:
     """Return the metadata of `published_catalogue`."""
     manifest = outcome.manifest
     day: date = manifest.day
@@ -99,7 +108,9 @@ def published_metadata(store: Store, outcome: PublishOutcome, began: float) -> d
         "completeness": manifest.completeness or 0.0,
         "days_published": len(store.published.days()),
         "bytes": sum(info.bytes for info in manifest.files.values()),
-        "duration_seconds": round(time.monotonic() - began, 3),
+        "failed_checks": len(manifest.failed),
         "manifest": dg.MetadataValue.path(str(store.layout.published_manifest(day))),
     }
+    if manifest.failed:
+        metadata["verdict"] = f"failed, and {NEVERTHELESS}: " + "; ".join(manifest.failed)
     return metadata | {f"rows_{name}": info.rows for name, info in manifest.files.items()}

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -18,7 +18,9 @@ from gguf_assets.orchestration.assets.catalogue import write_candidate
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.metadata import dataset_metadata, definition_metadata
+from gguf_assets.orchestration.reporting import seconds_taken
 from gguf_assets.quality.completeness import Census, Completeness
+from gguf_assets.quality.rules import ValidationResult
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import DatasetInfo, read_table
@@ -52,7 +54,8 @@ def build_quality_assets(
         with clear_failures():
             judgement = judge(store, settings, day_of(context))
         return dg.MaterializeResult(
-            metadata=judgement.metadata(store, day_of(context), began), check_results=judgement.results
+            metadata=judgement.metadata(store, day_of(context)) | seconds_taken(began, settings),
+            check_results=judgement.results,
         )
 
     @dg.asset(
@@ -75,7 +78,7 @@ def build_quality_assets(
         metadata: dict[str, Any] = {
             **dataset_metadata(info, str(store.layout.candidate_file("health", day))),
             **{f"grade_{grade}": count for grade, count in grades.items()},
-            "duration_seconds": round(time.monotonic() - began, 3),
+            **seconds_taken(began, settings),
         }
         return dg.MaterializeResult(metadata=metadata if mean is None else {**metadata, "mean_score": mean})
 
@@ -98,7 +101,7 @@ class Judgement:
     issues: pa.Table
     results: list[dg.AssetCheckResult]
 
-    def metadata(self, store: Store, day: date, began: float) -> dict[str, Any]:
+    def metadata(self, store: Store, day: date) -> dict[str, Any]:
         """Return the metadata of the materialisation."""
         figures = {
             name: value for name, value in self.verdict.figures.items() if isinstance(value, int | float)
@@ -108,25 +111,41 @@ class Judgement:
             **figures,
             "completeness": self.verdict.completeness or 0.0,
             "publishable": self.verdict.publishable,
-            "duration_seconds": round(time.monotonic() - began, 3),
         }
 
 
-def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
-    """Validate the candidate, measure its completeness, write `issues` and record the verdict."""
+def judge(
+    store: Store, settings: LoadedSettings, day: date, clock: Callable[[], float] = time.monotonic
+) -> Judgement:
+    """Validate the candidate, measure its completeness, write `issues` and record the verdict.
+
+    Args:
+        store: where the candidate lies.
+        settings: what must hold, and how long the validation may take.
+        day: the day.
+        clock: seconds since anything.
+    """
     from gguf_assets.quality.completeness import ListingCounts, file_detail_coverage, gate, measure
-    from gguf_assets.quality.rules import RULES, Validation
+    from gguf_assets.quality.rules import Validation
 
     rules = settings.settings.validation
+    end = clock() + rules.validation_timeout_seconds
     manifest = store.candidates.manifest(day)
     tables = store.candidate_tables(day)
-    validation = Validation(day, schema_validation=rules.enable_schema_validation)
+    validation = Validation(
+        day,
+        schema_validation=rules.enable_schema_validation,
+        file_verification=rules.enable_file_verification,
+        deadline=lambda: clock() >= end,
+    )
     counts = ListingCounts()
     for batch in tables.models():
         validation.models(batch)
         counts.add(batch)
     for batch in tables.files():
         validation.files(batch)
+        if validation.stopped:
+            break
     result = validation.finish()
     set_aside = read_table(store.layout.candidate_findings(day))
     issues = pa.concat_tables([set_aside, result.issues])
@@ -148,15 +167,16 @@ def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
     complete_enough = verdict_gate.passed or not rules.enable_completeness_checking
     coverage = file_detail_coverage(counts.details_known, counts.models)
     found = Counter({entry["values"]: entry["counts"] for entry in _value_counts(set_aside["rule"])})
-    warnings = {name: n for name, n in result.counts.items() if RULES[name].severity != "error"}
     info = write_candidate(store.candidates, "issues", day, issues)
     store.candidates.record(day, {"issues": info})
     verdict = Verdict(
-        publishable=complete_enough and not result.blocking,
+        publishable=complete_enough and result.publishable,
         reasons=(
             *(() if complete_enough else (verdict_gate.text,)),
             *(f"rule {name} is broken ({result.counts[name]:,} findings)" for name in result.blocking),
+            *unfinished_reasons(result, rules.validation_timeout_seconds),
         ),
+        waivable=counts.listed > 0 and capture.listing_complete and result.unfinished is None,
         completeness=completeness.score,
         figures={
             "coverage": completeness.coverage,
@@ -167,25 +187,40 @@ def judge(store: Store, settings: LoadedSettings, day: date) -> Judgement:
             "file_detail_coverage": coverage,
             "issues": issues.num_rows,
             "findings": {**result.counts, **found},
-            "skipped": [name for name, outcome in result.checked.items() if outcome == "skipped"],
+            "skipped": result.named("skipped"),
             "blocking": result.blocking,
+            **({} if result.unfinished is None else {"not_checked": result.named("not checked")}),
         },
     )
+    waived = verdict.waivable and not settings.settings.error_handling.preserve_data_on_failure
     store.candidates.record_verdict(day, verdict, JUDGED)
     results = [
-        checks.completeness_result(completeness, verdict_gate, rules.enable_completeness_checking),
-        checks.rules_result(result),
+        checks.completeness_result(
+            completeness, verdict_gate, rules.enable_completeness_checking, waived=waived
+        ),
+        checks.rules_result(result, waived=waived),
         checks.details_result(counts.details_known, counts.models, coverage),
-        checks.warnings_result({**warnings, **found}),
+        checks.warnings_result(result, found),
         checks.routes_result(
             capture.routes,
             counts.seen_by,
             counts.by_other_routes,
             mode=capture.plan.mode,
             enabled=capture.plan.routes or behavior.enable_multi_strategy_discovery,
+            merged=behavior.enable_deduplication,
         ),
     ]
     return Judgement(verdict, info, issues.slice(0, 5), results)
+
+
+def unfinished_reasons(result: ValidationResult, seconds: int) -> list[str]:
+    """Return why an unfinished validation lets nothing be published; empty for a finished one."""
+    if result.unfinished is None:
+        return []
+    return [
+        f"the validation was stopped after {seconds:,} s (validation.validation_timeout_seconds), before "
+        f"{result.unfinished} were checked"
+    ]
 
 
 def last_census(store: Store, manifest: CandidateManifest, capture: Capture) -> Census | None:
