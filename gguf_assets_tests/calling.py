@@ -28,6 +28,7 @@ from gguf_assets.demo.server import LoopbackHub
 from gguf_assets.store.history import SyncRecord
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.store import Store
+from gguf_assets_tests.quicker import close_databases
 from gguf_assets_tests.running import Ended, environment
 
 
@@ -49,6 +50,7 @@ def runner() -> CliRunner:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its path there."""
+    close_databases()
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -80,6 +82,7 @@ class Catalogue:
 
     def copy(self, home: Path, **environ: str) -> Catalogue:
         """Return a catalogue with the same data in another home."""
+        close_databases()
         shutil.copytree(self.data, home / "data")
         # It names its own folder; a missing one is written anew.
         (home / "data" / "dagster" / "dagster.yaml").unlink()

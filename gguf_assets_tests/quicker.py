@@ -40,20 +40,28 @@ def _keep_engines() -> None:
         storage.create_engine = _kept(storage.create_engine)
 
 
-def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
-    engines: dict[tuple[str, int | None], Any] = {}
+_engines: dict[tuple[str, int | None], Any] = {}
 
+
+def close_databases() -> None:
+    """Close all connections, so that what was written stands in the databases' own files."""
+    for engine in _engines.values():
+        type(engine).dispose(engine)
+    _engines.clear()
+
+
+def _kept(create_engine: Callable[..., Any]) -> Callable[..., Any]:
     def kept(url: str, **options: Any) -> Any:
         key = (url, _file_number(url))
-        if key not in engines:
-            if len(engines) >= 64:
-                engines.clear()
+        if key not in _engines:
+            if len(_engines) >= 64:
+                close_databases()
             if key[1] is not None:
                 options |= {"poolclass": QueuePool, "connect_args": {"check_same_thread": False}}
-            engine = engines[key] = create_engine(url, **options)
+            engine = _engines[key] = create_engine(url, **options)
             if key[1] is not None:
                 engine.dispose = lambda close=True: None  # Dagster has done with it after each statement
-        return engines[key]
+        return _engines[key]
 
     return kept
 
