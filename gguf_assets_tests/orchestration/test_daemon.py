@@ -152,7 +152,7 @@ class Daemon:
 @pytest.fixture
 def stalled() -> Fault:
     """The Hub keeps silent on a discovery route, which a full sync walks after the listing."""
-    return Fault(FaultKind.STALL, path="search=gguf", seconds=60)
+    return Fault(FaultKind.STALL, path="search=gguf", seconds=900)
 
 
 @pytest.fixture
