@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from gguf_assets.orchestration.failures import clear_failures, usable
+from gguf_assets.orchestration.logs import RunLog
 from gguf_assets.settings.audit import Actor, AuditTrail, audit_file, present_actor
 from gguf_assets.settings.deployment import back_up, prune
 from gguf_assets.settings.load import LoadedSettings
@@ -23,7 +24,9 @@ def back_up_configuration(context: dg.OpExecutionContext, settings: dg.ResourceP
     actor = present_actor(f"run {context.run.run_id} of {context.run.job_name}")
     with clear_failures():
         made, removed = keep_copy(usable(settings), actor, datetime.now(UTC))
-    context.log.info(f"Backup: {made or 'none, the newest one is the same'}; {len(removed)} old ones removed")
+    RunLog(context.log, settings).say(
+        f"Backup: {made or 'none, the newest one is the same'}; {len(removed)} old ones removed"
+    )
     context.add_output_metadata(
         {
             "backup": str(made or ""),

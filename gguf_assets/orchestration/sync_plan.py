@@ -15,6 +15,7 @@ from gguf_assets.errors import ErrorCategory, Refused
 from gguf_assets.orchestration.config import SyncConfig
 from gguf_assets.orchestration.dry_run import DryRun, dry_run
 from gguf_assets.orchestration.failures import clear_failures, usable
+from gguf_assets.orchestration.logs import RunLog
 from gguf_assets.quality.markdown import escaped, table
 from gguf_assets.settings.load import LoadedSettings
 
@@ -41,8 +42,9 @@ def plan_next_sync(
             environ=os.environ,
             loaded=usable(settings),
         )
+    log = RunLog(context.log, settings)
     for line in (*plan.log, *plan.notes):
-        context.log.info(line)
+        log.say(line)
     context.add_output_metadata(plan_metadata(plan))
 
 
