@@ -243,10 +243,10 @@ def preflight(
 
 def _known(environment: str) -> None:
     from gguf_assets.settings.model import ENVIRONMENTS
-    from gguf_assets.settings.problems import InvalidSettings, Problem, invalid_environment
+    from gguf_assets.settings.problems import unknown_environment
 
     if environment not in ENVIRONMENTS:
-        raise InvalidSettings([Problem(invalid_environment(environment, ENVIRONMENTS))], remedy=None)
+        raise unknown_environment(environment, ENVIRONMENTS)
 
 
 def _compared(tree: ConfigTree, name: str) -> tuple[str, SyncConfiguration]:

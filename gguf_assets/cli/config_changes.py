@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,14 +56,14 @@ def deploy(
     )
     if no_validate:
         warn(f"{file} is not checked: a wrong value in it stops the next sync")
-    new = _candidate(file, environment)
+    chosen = None if source is None else file
     # What is refused anyway is not asked about.
-    if new is not None and (new.valid or no_validate) and (force or _says(new) == environment):
-        _announce(at, new, environment, "Deploy", None if force else f"{command} --force", quiet=as_json)
+    new = deployment.judge(at.tree, environment, source=chosen, validate=not no_validate, force=force)
+    _announce(at, new, environment, "Deploy", None if force else f"{command} --force", quiet=as_json)
     done = deployment.deploy(
         at.tree,
         environment,
-        source=None if source is None else file,
+        source=chosen,
         validate=not no_validate,
         force=force,
         trail=at.trail,
@@ -171,39 +170,16 @@ def restore(
     Example: gguf-assets config restore sync-config_backup_20260131_120000.yaml
     """
     from gguf_assets.settings import deployment
-    from gguf_assets.settings.backups import environment_of
-    from gguf_assets.settings.checking import check_content
-    from gguf_assets.settings.in_force import read_or_refuse
 
     at, now = places(), datetime.now(UTC)
     command = _command("restore", name, force and "--force")
-    file = at.tree.find_backup(name)
-    content = read_or_refuse(file) or b""
-    new = check_content(file, content, deployed_as=environment_of(file, content))
-    if new.valid or force:
-        forced = None if force else f"{command} --force"
-        _announce(at, new, new.counts_for, "Restore", forced, quiet=as_json)
+    new, environment = deployment.judge_backup(at.tree, name, force=force)
+    _announce(at, new, environment, "Restore", None if force else f"{command} --force", quiet=as_json)
     done = deployment.restore(at.tree, name, force=force, trail=at.trail, actor=_actor(command), now=now)
     if as_json:
         print_json({"restored": str(done.path), **_outcome(done)})
         return
     _say_outcome(done, "Restored")
-
-
-def _candidate(file: Path, environment: str) -> CheckedFile | None:
-    """Return the verdict on a file that is to count for an environment; None where there is no such file."""
-    from gguf_assets.settings.checking import check_content
-    from gguf_assets.settings.in_force import read_or_refuse
-    from gguf_assets.settings.model import ENVIRONMENTS
-
-    content = read_or_refuse(file) if environment in ENVIRONMENTS else None
-    return None if content is None else check_content(file, content, deployed_as=environment)
-
-
-def _says(new: CheckedFile) -> str:
-    from gguf_assets.settings.rules import PRODUCTION
-
-    return new.environment or PRODUCTION
 
 
 def _announce(

@@ -12,6 +12,7 @@ from pydantic import Field
 from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.errors import ErrorCategory, Refused
 from gguf_assets.masking import mask
+from gguf_assets.settings.document import COMMAND_LINE
 from gguf_assets.settings.keys import find_key
 from gguf_assets.settings.model import SyncConfiguration
 from gguf_assets.settings.problems import FAILED, InvalidSettings, Problem, shown
@@ -101,26 +102,21 @@ def checked_overrides(overrides: Mapping[str, str]) -> Mapping[str, str]:
     Raises:
         InvalidSettings: a secret is among them.
     """
-    secret = [
-        key
-        for key, value in overrides.items()
-        if (found := find_key(SyncConfiguration, tuple(key.split(".")))) is not None
-        and found.secret
+    problems = [
+        Problem(
+            f"{FAILED}{name} is a secret, and what is set for one run is stored and shown with it",
+            name,
+            shown(value, key),
+            origin=COMMAND_LINE,
+            hint="set it in an environment variable",
+        )
+        for name, value in overrides.items()
+        if (key := find_key(SyncConfiguration, tuple(name.split(".")))) is not None
+        and key.secret
         and not value.strip().startswith("env:")
     ]
-    if secret:
-        raise InvalidSettings(
-            [
-                Problem(
-                    f"{FAILED}{key} is a secret, and what is set for one run is stored and shown with it",
-                    key,
-                    shown(overrides[key], find_key(SyncConfiguration, tuple(key.split(".")))),
-                    origin="command line",
-                    hint="set it in an environment variable",
-                )
-                for key in secret
-            ]
-        )
+    if problems:
+        raise InvalidSettings(problems)
     return overrides
 
 

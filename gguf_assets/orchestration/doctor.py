@@ -66,9 +66,10 @@ def examine(environ: Mapping[str, str]) -> Examination:
     try:
         loaded = load_settings(environ)
     except GgufAssetsError as error:
-        for problem in problems_of(error)[:-1]:
+        *others, last = problems_of(error)
+        for problem in others:
             found.add("settings", "problem", mask(str(problem)))
-        found.add("settings", "problem", mask(str(problems_of(error)[-1])), error.remedy)
+        found.add("settings", "problem", mask(str(last)), error.remedy)
         return found
     found.add("settings", "ok", f"{loaded.settings.environment}: {loaded.source}")
     for advice in loaded.advice:

@@ -13,6 +13,7 @@ from typing import Final
 from gguf_assets.settings.document import Advice
 from gguf_assets.settings.fields import is_loopback
 from gguf_assets.settings.files import PROFILE
+from gguf_assets.settings.keys import value_at
 from gguf_assets.settings.model import SyncConfiguration
 from gguf_assets.settings.rules import PRODUCTION
 
@@ -199,9 +200,9 @@ def _channels(settings: SyncConfiguration) -> Iterator[Advice]:
 
 def _production(settings: SyncConfiguration) -> Iterator[Advice]:
     for key, consequence in _GUARDS.items():
-        section, _, name = key.partition(".")
-        if not getattr(getattr(settings, section), name):
-            yield Advice((key, "environment"), f"in production {consequence}", f"set {name} to true")
+        path = tuple(key.split("."))
+        if not value_at(settings, path):
+            yield Advice((key, "environment"), f"in production {consequence}", f"set {path[-1]} to true")
     validation = settings.validation
     if validation.enable_completeness_checking and validation.min_completeness_score < _LOW_SCORE:
         yield Advice(

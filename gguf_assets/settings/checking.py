@@ -57,9 +57,21 @@ class CheckedFile:
         return not self.problems
 
     @property
+    def meant_for(self) -> str:
+        """The environment that it says, or means by saying none."""
+        return self.environment or PRODUCTION
+
+    @property
+    def claim(self) -> str:
+        """The same as the rest of a sentence."""
+        if self.environment is None:
+            return f"names no environment, which means {PRODUCTION}"
+        return f"is for {self.environment}"
+
+    @property
     def counts_for(self) -> str:
-        """The environment it counts for: as deployed, else as it says, else the code's default."""
-        return self.deployed_as or self.environment or PRODUCTION
+        """The environment it counts for: as deployed, else the one it is meant for."""
+        return self.deployed_as or self.meant_for
 
 
 def check_file(path: Path) -> CheckedFile:
@@ -86,7 +98,7 @@ def check_file(path: Path) -> CheckedFile:
         checked,
         settings=None if problems else checked.settings,
         problems=(*checked.problems, *problems),
-        advice=(*checked.advice, *_permissions(checked)),
+        advice=(*checked.advice, *too_open(checked)),
     )
 
 
@@ -142,7 +154,7 @@ def _name(checked: CheckedFile) -> Iterator[Problem]:
     )
 
 
-def _permissions(checked: CheckedFile) -> Iterator[Advice]:
+def too_open(checked: CheckedFile) -> Iterator[Advice]:
     """Yield what is too open about a production file and its folder."""
     if not checked.readable or checked.counts_for != PRODUCTION:
         return

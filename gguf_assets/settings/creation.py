@@ -25,8 +25,8 @@ from gguf_assets.settings.files import ENVIRONMENT, shipped_profile
 from gguf_assets.settings.in_force import in_force, read_or_refuse, recording
 from gguf_assets.settings.load import SYNC_DOCUMENT
 from gguf_assets.settings.model import ENVIRONMENTS
-from gguf_assets.settings.problems import InvalidSettings, Problem, invalid_environment
-from gguf_assets.settings.tree import ConfigTree
+from gguf_assets.settings.problems import InvalidSettings, Problem, unknown_environment
+from gguf_assets.settings.tree import ConfigTree, file_not_found
 from gguf_assets.settings.writing import changing, free_name, make_private, put
 from gguf_assets.settings.yaml_file import FileProblem, parse_yaml
 
@@ -88,7 +88,7 @@ def create(
     """
     environment = _environment_of(name)
     if environment is None and name not in shipped_profiles():
-        raise InvalidSettings([Problem(invalid_environment(name, ENVIRONMENTS))], remedy=None)
+        raise unknown_environment(name, ENVIRONMENTS)
     path = tree.file_of(name)
     content = shipped_profile(SYNC_DOCUMENT, environment or name) if base is None else _read(base)
     if base is not None and environment is not None:
@@ -194,11 +194,7 @@ def _environment_of(name: str) -> str | None:
 def _read(base: Path) -> bytes:
     content = read_or_refuse(base)
     if content is None:
-        raise Refused(
-            f"Configuration file not found: {base}",
-            category=ErrorCategory.CONFIGURATION,
-            remedy="See which there are: gguf-assets config list",
-        )
+        raise file_not_found(base)
     return content
 
 

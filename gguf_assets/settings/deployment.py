@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gguf_assets.errors import ErrorCategory, PermanentError, Refused
+from gguf_assets.errors import PermanentError
 from gguf_assets.settings.audit import Actor, AuditTrail, timestamp
 from gguf_assets.settings.backups import back_up, environment_of, keep, prune
 from gguf_assets.settings.checking import CheckedFile, check_content
@@ -28,12 +28,11 @@ from gguf_assets.settings.difference import Change, Snapshot, changes_between, d
 from gguf_assets.settings.document import Advice
 from gguf_assets.settings.in_force import InForce, in_force, read_or_refuse, recording
 from gguf_assets.settings.model import ENVIRONMENTS
-from gguf_assets.settings.problems import InvalidSettings, Problem, invalid_environment
-from gguf_assets.settings.rules import PRODUCTION
-from gguf_assets.settings.tree import ConfigTree, environment_not_found
+from gguf_assets.settings.problems import InvalidSettings, Problem, unknown_environment
+from gguf_assets.settings.tree import ConfigTree, environment_not_found, file_not_found
 from gguf_assets.settings.writing import changing, put
 
-__all__ = ["Created", "Deployed", "back_up", "create", "deploy", "prune", "restore"]
+__all__ = ["Created", "Deployed", "back_up", "create", "deploy", "judge", "judge_backup", "prune", "restore"]
 
 
 @dataclass(frozen=True)
@@ -88,23 +87,43 @@ def deploy(
         PermanentError: the disk refused (category `storage`). In force is the old configuration or, where
             only recording the change failed, the new one, never a mixture.
     """
+    new = judge(tree, environment, source=source, validate=validate, force=force)
+    facts = {"validated": validate, "forced": force}
+    with changing(tree):
+        return _put_in_force(tree, new, environment, "deploy", facts, trail, actor, now)
+
+
+def judge(
+    tree: ConfigTree,
+    environment: str,
+    *,
+    source: Path | None = None,
+    validate: bool = True,
+    force: bool = False,
+) -> CheckedFile:
+    """Return the verdict on a file that may be deployed; arguments as of `deploy`, and nothing is written.
+
+    Raises:
+        InvalidSettings, Refused: it may not.
+    """
     if environment not in ENVIRONMENTS:
-        raise InvalidSettings([Problem(invalid_environment(environment, ENVIRONMENTS))], remedy=None)
+        raise unknown_environment(environment, ENVIRONMENTS)
     path = tree.file_of(environment) if source is None else source
     content = read_or_refuse(path)
     if content is None:
-        raise environment_not_found(path, environment) if source is None else _not_found(path)
+        raise environment_not_found(path, environment) if source is None else file_not_found(path)
     new = check_content(path, content, deployed_as=environment)
-    if not force:
-        _check_environment(new, environment)
+    if not force and new.readable and new.meant_for != environment:
+        raise InvalidSettings(
+            [Problem(f"The file {path} {new.claim}, and the target is {environment}")],
+            remedy=f"Deploy a file of {environment}, or have this one count for it: "
+            f"gguf-assets config deploy {environment} --source {path} --force",
+        )
     if validate and new.problems:
         raise InvalidSettings(
             new.problems, remedy="Nothing was deployed. Correct the file, then deploy it again."
         )
-    facts = {"validated": validate, "forced": force}
-    with changing(tree):
-        backup, changes, identical = _put_in_force(tree, new, environment, "deploy", facts, trail, actor, now)
-    return Deployed(tree.active, path, backup, changes, new.advice, identical, environment)
+    return new
 
 
 def restore(
@@ -131,10 +150,23 @@ def restore(
         InvalidSettings: it is invalid, or cannot be read; with all problems.
         PermanentError: the disk refused (category `storage`), as for `deploy`.
     """
+    new, environment = judge_backup(tree, name, force=force)
+    facts = {"validated": not force, "forced": force}
+    with changing(tree):
+        return _put_in_force(tree, new, environment, "restore", facts, trail, actor, now)
+
+
+def judge_backup(tree: ConfigTree, name: str, *, force: bool = False) -> tuple[CheckedFile, str]:
+    """Return the verdict on a backup that may be restored, and the environment it counts for.
+
+    Raises:
+        InvalidSettings, Refused: it may not, as for `restore`.
+        PermanentError: the note on its environment cannot be read.
+    """
     path = tree.find_backup(name)
     content = read_or_refuse(path)
     if content is None:
-        raise _not_found(path)
+        raise file_not_found(path)
     deployed_as = environment_of(path, content)
     new = check_content(path, content, deployed_as=deployed_as)
     if new.problems and not force:
@@ -142,36 +174,7 @@ def restore(
             new.problems,
             remedy="Nothing was restored. Restore another backup, or this one all the same with --force.",
         )
-    environment = deployed_as or new.counts_for
-    facts = {"validated": not force, "forced": force}
-    with changing(tree):
-        backup, changes, identical = _put_in_force(
-            tree, new, environment, "restore", facts, trail, actor, now
-        )
-    return Deployed(tree.active, path, backup, changes, new.advice, identical, environment)
-
-
-def _not_found(path: Path) -> Refused:
-    return Refused(
-        f"Configuration file not found: {path}",
-        category=ErrorCategory.CONFIGURATION,
-        remedy="See which there are: gguf-assets config list",
-    )
-
-
-def _check_environment(new: CheckedFile, environment: str) -> None:
-    if not new.readable or (new.environment or PRODUCTION) == environment:
-        return
-    says = (
-        f"is for {new.environment}"
-        if new.environment is not None
-        else f"names no environment, which means {PRODUCTION}"
-    )
-    raise InvalidSettings(
-        [Problem(f"The file {new.path} {says}, and the target is {environment}")],
-        remedy=f"Deploy a file of {environment}, or have this one count for it: "
-        f"gguf-assets config deploy {environment} --source {new.path} --force",
-    )
+    return new, deployed_as or new.counts_for
 
 
 def _put_in_force(
@@ -183,11 +186,11 @@ def _put_in_force(
     trail: AuditTrail | None,
     actor: Actor,
     now: datetime,
-) -> tuple[Path | None, list[Change], bool]:
-    """Replace the active file; return the backup, what changed, and whether it was the same already."""
+) -> Deployed:
+    """Replace the active file, unless it is the same already."""
     current = in_force(tree)
     if current is not None and (current.checked.content, current.environment) == (new.content, environment):
-        return None, [], True
+        return Deployed(tree.active, new.path, None, [], new.advice, True, environment)
     recorded = recording(trail, [None if current is None else current.checked, new])
     changes = _changes(current, new)
     backup = None if current is None else keep(tree, current, now)
@@ -218,7 +221,7 @@ def _put_in_force(
             problems=len(new.problems),
             **facts,
         )
-    return backup, changes, False
+    return Deployed(tree.active, new.path, backup, changes, new.advice, False, environment)
 
 
 def _changes(current: InForce | None, new: CheckedFile) -> list[Change]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gguf_assets.masking import MASK
-from gguf_assets.settings.keys import Key, dotted, keys_of
+from gguf_assets.settings.keys import Key, dotted, keys_of, value_at
 from gguf_assets.settings.model import SyncConfiguration
 from gguf_assets.settings.reference import written
 
@@ -90,9 +90,7 @@ def needs_reload(changes: Iterable[Change]) -> list[str]:
 
 def _items(settings: SyncConfiguration) -> Iterator[tuple[Key, str, Any]]:
     for key in keys_of(SyncConfiguration).values():
-        value: Any = settings
-        for name in key.path:
-            value = getattr(value, name)
+        value = value_at(settings, key.path)
         if key.free:
             yield from ((key, f"{dotted(key.path)}.{name}", item) for name, item in sorted(value.items()))
         else:

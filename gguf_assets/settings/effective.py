@@ -13,10 +13,10 @@ from typing import Any
 from gguf_assets.masking import MASK
 from gguf_assets.settings.difference import snapshot
 from gguf_assets.settings.document import Advice
-from gguf_assets.settings.keys import Path, dotted, keys_of
+from gguf_assets.settings.keys import Path, dotted, keys_of, value_at
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.settings.model import SyncConfiguration
-from gguf_assets.settings.reference import value_at, written
+from gguf_assets.settings.reference import written
 
 
 @dataclass(frozen=True)

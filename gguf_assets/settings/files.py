@@ -72,13 +72,9 @@ def find_file(document: Document[Any], config_dir: Path, environment: str, chose
             if asked is not None:
                 _check_agreement(layer, environment, asked)
             return found
-    content = shipped_profile(document, environment)
-    return FoundFile(
-        None,
-        file_layer(document.model, content, f"{PROFILE}{environment}", lines=False),
-        f"{PROFILE}{environment} (there is neither {active.name} nor {named.name} in {config_dir})",
-        content,
-    )
+    profile = shipped_file(document, environment)
+    neither = f"there is neither {active.name} nor {named.name} in {config_dir}"
+    return replace(profile, source=f"{profile.source} ({neither})")
 
 
 def given_file(document: Document[Any], path: Path, chosen: Entry | None) -> FoundFile:
@@ -103,6 +99,12 @@ def shipped_profile(document: Document[Any], environment: str) -> bytes:
     """Return the text of the profile that is shipped for an environment."""
     name = document.environment_file.format(environment=environment)
     return (resources.files("gguf_assets.settings") / "profiles" / name).read_bytes()
+
+
+def shipped_file(document: Document[Any], environment: str) -> FoundFile:
+    """Return the profile that is shipped for an environment."""
+    content, source = shipped_profile(document, environment), f"{PROFILE}{environment}"
+    return FoundFile(None, file_layer(document.model, content, source, lines=False), source, content)
 
 
 def existing_folder(environ: Mapping[str, str], variable: str) -> Problem | None:

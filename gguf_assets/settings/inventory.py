@@ -98,16 +98,15 @@ def inventory(tree: ConfigTree, in_force: str) -> Inventory:
     deployed = next(iter([*speaking, *records]), None)
     edited = deployed is not None and not speaking
     backups = tree.backup_files()
+    same = [] if active is None else _equal(active, checked.values())
     return Inventory(
         folder=str(tree.folder),
         files=tuple(_listed(file, active=path == tree.active) for path, file in checked.items()),
         in_force=in_force,
         deployed=deployed,
         edited=edited,
-        active_notes=()
-        if active is None
-        else tuple(_notes(active, deployed, _equal(active, checked.values()))),
-        warnings=() if active is None else tuple(_warnings(active, deployed, edited, checked.values())),
+        active_notes=() if active is None else tuple(_notes(active, deployed, same)),
+        warnings=() if active is None else tuple(_warnings(active, deployed, edited, same)),
         backups=len(backups),
         newest_backup=backups[0].name if backups else None,
     )
@@ -145,14 +144,14 @@ def _notes(active: CheckedFile, deployed: DeploymentRecord | None, same: list[st
 
 
 def _warnings(
-    active: CheckedFile, deployed: DeploymentRecord | None, edited: bool, files: Iterable[CheckedFile]
+    active: CheckedFile, deployed: DeploymentRecord | None, edited: bool, same: list[str]
 ) -> Iterator[str]:
     name = active.path.name
     if deployed is None:
         yield f"nothing is recorded of how {name} came there: it was put there by hand"
     if edited:
         yield f"{name} was edited since it was deployed"
-    if active.valid and not _equal(active, files):
+    if active.valid and not same:
         yield f"{name} equals no profile: it was edited in place, or the profile it came from has changed"
 
 

@@ -201,6 +201,14 @@ def find_key(model: type[BaseModel], path: Path) -> Key | None:
     )
 
 
+def value_at(settings: BaseModel, path: Path) -> Any:
+    """Return the value of a key."""
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
 def nearest(model: type[BaseModel], path: Path) -> Path | None:
     """Return the key or section that was probably meant: among the neighbours first, then anywhere."""
     known = [*keys_of(model), *sorted(sections_of(model))]

@@ -20,10 +20,10 @@ from pydantic import SecretStr
 from gguf_assets.settings.advice import sync_advice
 from gguf_assets.settings.document import DEFAULT, Advice, Document, Entry, Layer
 from gguf_assets.settings.fields import below, is_loopback, is_url, local_folder
-from gguf_assets.settings.files import ENVIRONMENT, PROFILE, existing_folder, find_file, shipped_profile
-from gguf_assets.settings.layers import environment_layer, file_layer, override_layer
+from gguf_assets.settings.files import ENVIRONMENT, PROFILE, existing_folder, find_file, shipped_file
+from gguf_assets.settings.layers import environment_layer, override_layer
 from gguf_assets.settings.model import ENVIRONMENTS, SyncConfiguration
-from gguf_assets.settings.problems import FAILED, InvalidSettings, Problem, invalid_environment
+from gguf_assets.settings.problems import FAILED, InvalidSettings, Problem, unknown_environment
 from gguf_assets.settings.resolving import resolve
 from gguf_assets.settings.rules import PRODUCTION, sync_contradictions
 
@@ -126,13 +126,7 @@ def load_settings(
     token = variables.secrets.get(_TOKEN)
     if token is not None:
         _check_token(token, variables)
-    state = _folder(environ, STATE_VARIABLE, variables)
-    config_dir = _folder(environ, CONFIG_VARIABLE, variables)
-    missing = existing_folder(environ, CONFIG_VARIABLE)
-    if missing is not None:
-        variables.problems.append(missing)
-    if config_dir is None:
-        config_dir = (state or _data_folder_before_file(options, variables)) / "config"
+    config_dir, state = _folders(environ, options, variables)
     found = find_file(SYNC_DOCUMENT, config_dir, environment, chosen)
     resolved = resolve(SYNC_DOCUMENT, [found.layer, variables, options])
     data_dir = local_folder(resolved.settings.storage.data_directory)
@@ -160,26 +154,12 @@ def config_folders(environ: Mapping[str, str]) -> tuple[Path, Path]:
     Raises:
         InvalidSettings: a variable names a folder that cannot be one.
     """
-    try:
-        loaded = load_settings(environ)
-    except InvalidSettings:
-        pass
-    else:
-        return loaded.config_dir, loaded.state_dir
-    variables, nothing = environment_layer(SYNC_DOCUMENT, environ), Layer()
+    variables = environment_layer(SYNC_DOCUMENT, environ)
     variables.problems.clear()  # only folders are asked for
-    state = _folder(environ, STATE_VARIABLE, variables)
-    config_dir = _folder(environ, CONFIG_VARIABLE, variables)
-    missing = existing_folder(environ, CONFIG_VARIABLE)
-    if missing is not None:
-        variables.problems.append(missing)
+    config_dir, state = _folders(environ, Layer(), variables)
     if variables.problems:
         raise InvalidSettings(variables.problems)
-    if config_dir is None:
-        config_dir = (state or _data_folder_before_file(nothing, variables)) / "config"
-    if state is None:
-        state = _data_folder_before_file(variables, _whatever_file(variables, config_dir))
-    return config_dir, state
+    return config_dir, state or _data_folder(variables, _whatever_file(variables, config_dir))
 
 
 def fallback_settings(environ: Mapping[str, str]) -> LoadedSettings:
@@ -193,11 +173,10 @@ def fallback_settings(environ: Mapping[str, str]) -> LoadedSettings:
     """
     config_dir, state = config_folders(environ)
     variables = environment_layer(SYNC_DOCUMENT, environ)
-    data_dir = _data_folder_before_file(variables, _whatever_file(variables, config_dir))
-    origin = f"{PROFILE}{_FALLBACK}"
-    profile = file_layer(SyncConfiguration, shipped_profile(SYNC_DOCUMENT, _FALLBACK), origin, lines=False)
+    data_dir = _data_folder(variables, _whatever_file(variables, config_dir))
     folder = override_layer(SyncConfiguration, {".".join(_DATA_DIRECTORY): str(data_dir)})
-    resolved = resolve(SYNC_DOCUMENT, [profile, folder])
+    profile = shipped_file(SYNC_DOCUMENT, _FALLBACK)
+    resolved = resolve(SYNC_DOCUMENT, [profile.layer, folder])
     return LoadedSettings(
         settings=resolved.settings,
         origins=resolved.origins,
@@ -209,7 +188,7 @@ def fallback_settings(environ: Mapping[str, str]) -> LoadedSettings:
         state_dir=state,
         config_dir=config_dir,
         file=None,
-        source=f"{origin} (the settings in force are invalid)",
+        source=f"{profile.source} (the settings in force are invalid)",
     )
 
 
@@ -229,10 +208,7 @@ def _known_environment(chosen: Entry) -> str:
     if chosen.value in ENVIRONMENTS:
         return str(chosen.value)
     # Nothing else can be judged before it is clear which file applies.
-    raise InvalidSettings(
-        [Problem(invalid_environment(chosen.value, ENVIRONMENTS))],
-        remedy=None,  # the documented error is two lines
-    )
+    raise unknown_environment(chosen.value, ENVIRONMENTS)
 
 
 def _check_token(token: Entry, variables: Layer) -> None:
@@ -249,6 +225,19 @@ def _check_token(token: Entry, variables: Layer) -> None:
     )
 
 
+def _folders(environ: Mapping[str, str], options: Layer, variables: Layer) -> tuple[Path, Path | None]:
+    """Return the configuration folder, and the state folder if a variable names it.
+
+    What is wrong with their variables is added to the problems of the variables.
+    """
+    state = _folder(environ, STATE_VARIABLE, variables)
+    config_dir = _folder(environ, CONFIG_VARIABLE, variables)
+    missing = existing_folder(environ, CONFIG_VARIABLE)
+    if missing is not None:
+        variables.problems.append(missing)
+    return config_dir or (state or _data_folder(options, variables)) / "config", state
+
+
 def _folder(environ: Mapping[str, str], variable: str, variables: Layer) -> Path | None:
     text = environ.get(variable, "").strip()
     if text and is_url(text):
@@ -262,7 +251,8 @@ def _folder(environ: Mapping[str, str], variable: str, variables: Layer) -> Path
     return local_folder(text) if text else None
 
 
-def _data_folder_before_file(options: Layer, variables: Layer) -> Path:
-    entry = _top(_DATA_DIRECTORY, options, variables)
+def _data_folder(*layers: Layer) -> Path:
+    """Return the data folder that the first of these layers names which says anything about it."""
+    entry = _top(_DATA_DIRECTORY, *layers)
     text = entry.value if entry is not None and isinstance(entry.value, str) else None
     return local_folder(text or SyncConfiguration().storage.data_directory)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gguf_assets.settings.checking import CheckedFile, check_file
+from gguf_assets.settings.checking import CheckedFile, check_file, too_open
 from gguf_assets.settings.difference import differences, needs_reload
-from gguf_assets.settings.document import Advice
 from gguf_assets.settings.fields import is_loopback
 from gguf_assets.settings.layers import environment_layer
 from gguf_assets.settings.load import SYNC_DOCUMENT
@@ -105,8 +104,9 @@ def _file(checked: CheckedFile) -> Iterator[CheckedItem]:
         )
     elif not literal:
         yield CheckedItem("secrets", "ok", "no secret stands in the file")
+    modes = set(too_open(checked))
     for advice in checked.advice:
-        if _is_about_modes(advice):
+        if advice in modes:
             continue
         yield CheckedItem("warning", "note", f"{advice.keys[0]}: {advice.text}", advice.hint)
 
@@ -114,15 +114,13 @@ def _file(checked: CheckedFile) -> Iterator[CheckedItem]:
 def _environment(checked: CheckedFile, environment: str) -> Iterator[CheckedItem]:
     if not checked.readable:
         return
-    if (checked.environment or PRODUCTION) == environment:
+    if checked.meant_for == environment:
         yield CheckedItem("environment", "ok", f"the file is for {environment}")
     else:
-        names_none = f"names no environment, which means {PRODUCTION}"
-        said = names_none if checked.environment is None else f"is for {checked.environment}"
         yield CheckedItem(
             "environment",
             "problem",
-            f"the file {said}, and not for {environment}",
+            f"the file {checked.claim}, and not for {environment}",
             f"Correct its key environment; to try it all the same: gguf-assets config deploy {environment} "
             f"--source {checked.path} --force",
         )
@@ -154,15 +152,11 @@ def _rollback(tree: ConfigTree) -> Iterator[CheckedItem]:
 def _modes(checked: CheckedFile) -> Iterator[CheckedItem]:
     if checked.counts_for != PRODUCTION:
         return
-    open_ones = [advice for advice in checked.advice if _is_about_modes(advice)]
+    open_ones = list(too_open(checked))
     if not open_ones:
         yield CheckedItem("permissions", "ok", "nobody else may read or change file and folder")
     for advice in open_ones:
         yield CheckedItem("permissions", "problem", advice.text, advice.hint)
-
-
-def _is_about_modes(advice: Advice) -> bool:
-    return advice.hint.startswith("chmod ")
 
 
 def _token(settings: SyncConfiguration, environ: Mapping[str, str]) -> Iterator[CheckedItem]:

@@ -80,6 +80,11 @@ def shown(value: Any, key: Key | None = None) -> str:
     return masked if len(masked) <= _LONGEST else masked[: _LONGEST - 1] + "…"
 
 
+def unknown_environment(value: Any, environments: Sequence[str]) -> InvalidSettings:
+    """Return the error that is those two lines and nothing else."""
+    return InvalidSettings([Problem(invalid_environment(value, environments))], remedy=None)
+
+
 def invalid_environment(value: Any, environments: Sequence[str]) -> str:
     """Return the two lines that say which environments there are."""
     name = mask(value) if isinstance(value, str) else shown(value)

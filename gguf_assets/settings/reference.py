@@ -15,8 +15,6 @@ from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any, Final, get_args, get_origin
 
-from pydantic import BaseModel
-
 from gguf_assets.masking import MASK, mask
 from gguf_assets.settings.fields import (
     BaseUrl,
@@ -27,9 +25,8 @@ from gguf_assets.settings.fields import (
     TimeOfDay,
     WebhookTarget,
 )
-from gguf_assets.settings.files import PROFILE, shipped_profile
-from gguf_assets.settings.keys import Key, Path, dotted, keys_of
-from gguf_assets.settings.layers import file_layer
+from gguf_assets.settings.files import shipped_file
+from gguf_assets.settings.keys import Key, dotted, keys_of, value_at
 from gguf_assets.settings.load import SYNC_DOCUMENT
 from gguf_assets.settings.model import ENVIRONMENTS, SyncConfiguration
 from gguf_assets.settings.resolving import resolve
@@ -162,9 +159,7 @@ def reference() -> list[KeyFacts]:
 
 def shipped_settings(environment: str) -> SyncConfiguration:
     """Return the settings of an environment where there is no file."""
-    content = shipped_profile(SYNC_DOCUMENT, environment)
-    layer = file_layer(SyncConfiguration, content, f"{PROFILE}{environment}", lines=False)
-    return resolve(SYNC_DOCUMENT, [layer]).settings
+    return resolve(SYNC_DOCUMENT, [shipped_file(SYNC_DOCUMENT, environment).layer]).settings
 
 
 def shipped_files() -> list[FilePath]:
@@ -204,14 +199,6 @@ def allowed_of(key: Key) -> str:
     if get_origin(key.field.annotation) is tuple:
         return f"a list of: {form.name}"
     return form.name
-
-
-def value_at(settings: BaseModel, path: Path) -> Any:
-    """Return the value of a key."""
-    value: Any = settings
-    for name in path:
-        value = getattr(value, name)
-    return value
 
 
 def written(value: Any, key: Key | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gguf_assets.settings.document import DEFAULT, Contradiction, Document, Entry, Layer, M, Resolved
-from gguf_assets.settings.keys import Key, Path, dotted, keys_of
+from gguf_assets.settings.keys import Key, Path, dotted, keys_of, value_at
 from gguf_assets.settings.problems import (
     FAILED,
     InvalidSettings,
@@ -119,15 +119,12 @@ def _contradicted(
     model: type[BaseModel], rule: Contradiction, settings: BaseModel, entries: Mapping[Path, Entry]
 ) -> Problem:
     path = tuple(rule.keys[0].split("."))
-    value: Any = settings
-    for name in path:
-        value = getattr(value, name)
     entry = entries.get(path)
     key = keys_of(model)[path]
     return Problem(
         f"{FAILED}{rule.text}",
         rule.keys[0],
-        shown(value, key),
+        shown(value_at(settings, path), key),
         rule.allowed,
         DEFAULT if entry is None else entry.where,
     )

@@ -142,6 +142,15 @@ def environment_not_found(path: Path, environment: str) -> Refused:
     )
 
 
+def file_not_found(path: Path) -> Refused:
+    """Return the error for a file that was named and is not there."""
+    return Refused(
+        f"Configuration file not found: {path}",
+        category=ErrorCategory.CONFIGURATION,
+        remedy="See which there are: gguf-assets config list",
+    )
+
+
 def backup_name(stem: str, taken: datetime) -> str:
     """Return the name of a backup: of the active file, or of another file with its name for a stem."""
     return f"{stem}{BACKUP_MARK}{taken.astimezone(UTC).strftime(_STAMP)}.yaml"
