@@ -251,6 +251,8 @@ class _Turn:
         if repository is None:
             return
         created = self._moment()
+        # The counter sometimes starts again and sometimes runs on.
+        downloads = 0 if self.random.random() < 0.4 else repository.downloads
         again = replace(
             repository,
             hub_id=f"{int(created.timestamp()):08x}{self._sha(repository)[:16]}",
@@ -258,9 +260,8 @@ class _Turn:
             created_at=stamp(created),
             last_modified=stamp(created),
             likes=0,
-            # The counter sometimes starts again and sometimes runs on.
-            downloads=0 if self.random.random() < 0.4 else repository.downloads,
-            downloads_all_time=0,
+            downloads=downloads,
+            downloads_all_time=downloads,
         )
         del self.present[repository.hub_id]
         self.present[again.hub_id] = again

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlencode
 
 import orjson
 
-from gguf_assets.demo import content, documents
+from gguf_assets.demo import content, documents, gguf_content
 from gguf_assets.demo.answers import Answer, as_json, bad_request, entry_not_found, error
 from gguf_assets.demo.state import HubFile, Repository
 
 TREE_PAGE_SIZE = 1000
 EXPANDED_TREE_PAGE_SIZE = 50
+_BEGINS_A_MODEL = re.compile(r"\.gguf(?:\.part1of\d+|[-.]split-a+)?\Z")
+"""Names of files whose first bytes are a header: whole ones, shards, and the first of several pieces."""
+
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -69,7 +72,18 @@ def resolve(repository: Repository, path: str, byte_range: str | None) -> Answer
     status = 200 if byte_range is None else 206
     if status == 206:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{file.size}"
-    return Answer(status, headers=headers, stream=content.blocks(file.key, start, stop), length=stop - start)
+    stream = _bytes(repository, file, start, stop)
+    return Answer(status, headers=headers, stream=stream, length=stop - start)
+
+
+def _bytes(repository: Repository, file: HubFile, start: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes of a file; large models begin with a header, small ones keep their checksums."""
+    if _BEGINS_A_MODEL.search(file.path) and file.size > content.TRUE_CONTENT_LIMIT:
+        head = gguf_content.header_of(file.path, repository.gguf, repository.model_id)
+        if start < len(head):
+            yield head[start:stop]
+            start = min(len(head), stop)
+    yield from content.blocks(file.key, start, stop)
 
 
 def _span(byte_range: str | None, size: int) -> tuple[int, int] | None:

@@ -13,12 +13,13 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from gguf_assets import __version__
 from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError
@@ -34,7 +35,7 @@ from gguf_assets.hub.errors import (
     transient_status,
 )
 from gguf_assets.hub.limits import RateLimiter, RequestLimits
-from gguf_assets.hub.origin import check_endpoint
+from gguf_assets.hub.origin import check_endpoint, origin_of
 from gguf_assets.jsontext import parse_json
 from gguf_assets.masking import mask
 
@@ -83,6 +84,16 @@ class HubAnswer:
     next_url: str | None = None
     requests: int = 1
 
+
+class _Answered(Protocol):
+    """What a try brings home."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+
+Brought = TypeVar("Brought", bound=_Answered)
 
 AnswerCheck = Callable[[HubAnswer], object]
 """Raises `FailedTryError` for an answer of status 200 that cannot be used; it is then asked for again."""
@@ -145,6 +156,7 @@ class HubClient:
                 remedy="Set HF_TOKEN again, without quotes or a trailing line break.",
             )
         self.endpoint = check_endpoint(endpoint, allowed_domains)
+        self.allowed_domains = tuple(allowed_domains)
         self.retries = 0
         self._token = token
         self._limits = limits
@@ -211,6 +223,7 @@ class HubClient:
                     limiter=limiter,
                     timeout_seconds=self._limits.timeout_seconds,
                     traffic=traffic,
+                    allowed_domains=self.allowed_domains,
                 )
                 hooks = {"request": [hf_request_event_hook]}
                 return httpx2.Client(
@@ -259,17 +272,30 @@ class HubClient:
         """
         if not path_and_query.startswith("/"):
             raise ValueError(f"not a path: {path_and_query[:120]!r}")
-        limiter = self._opened()
         before = self.requests
+        return self.again(path_and_query, lambda: self._try(path_and_query, allow_status, check, before))
+
+    def again(self, path: str, once: Callable[[], Brought]) -> Brought:
+        """Try something again and again while it fails transiently and retries are left.
+
+        Args:
+            path: what is asked for, for messages.
+            once: tries once; raises `FailedTryError` where another try may help.
+
+        Raises:
+            TransientError: the tries are used up.
+            PermanentError: no other try could help, or the time limit is over.
+        """
+        limiter = self._opened()
         tries = self._limits.max_retries + 1
         for number in range(1, tries + 1):
             self._refuse_after_time_limit()
             try:
-                return self._noted_try(path_and_query, allow_status, check, before, number)
+                return self._noted_try(path, once, number)
             except FailedTryError as failure:
                 wait = self._pause_after(number, failure, limiter)
                 if number == tries or wait > _LONGEST_WAIT:
-                    raise gave_up(self.endpoint, path_and_query, failure, number) from None
+                    raise gave_up(self.endpoint, path, failure, number) from None
                 self.retries += 1
                 _logger.warning(
                     "The Hub at %s %s; try %d of %d in %.1f s",
@@ -281,6 +307,55 @@ class HubClient:
                 )
                 self._sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
+
+    @contextmanager
+    def content(self, url: str, first_bytes: int) -> Iterator[httpx2.Response]:
+        """Ask once for the first bytes of a file; the body is not read yet, and no redirect is followed.
+
+        The token goes to the endpoint's origin alone; other origins must be those of its files.
+
+        Args:
+            url: address of the file, on the endpoint or where that has redirected to.
+            first_bytes: how many bytes to ask for.
+
+        Raises:
+            FailedTryError: another try may help.
+            PermanentError: the address is not one of the Hub's files.
+        """
+        from huggingface_hub import get_session
+
+        from gguf_assets.hub.transport import FILE_CONTENT
+
+        own = origin_of(url) == origin_of(self.endpoint)
+        headers = self._headers if own else {"user-agent": self._headers["user-agent"]}
+        # Compressed, a few bytes could become any number.
+        headers = {**headers, "range": f"bytes=0-{first_bytes - 1}", "accept-encoding": "identity"}
+        with (
+            self._wire_errors(),
+            get_session().stream(
+                "GET", url, headers=headers, follow_redirects=False, extensions={FILE_CONTENT: True}
+            ) as response,
+        ):
+            yield response
+
+    def refuse_failed(
+        self, path: str, status: int, headers: Mapping[str, str], body: bytes, allow_status: frozenset[int]
+    ) -> None:
+        """Raise what the status of an answer means, unless it is a success or allowed.
+
+        Raises:
+            FailedTryError: another try may help.
+            PermanentError: no other try could.
+        """
+        # Masked before it is cut: half a token is recognised by nobody.
+        said = "" if status < 400 else self._masked(server_message(headers, body))
+        message = said[:_LONGEST]
+        failure = transient_status(status, headers, message)
+        if failure is not None:
+            raise failure
+        refused_token = status == 401 and INVALID_CREDENTIALS in said.lower()
+        if status >= 400 and (refused_token or status not in allow_status):
+            raise permanent_status(self.endpoint, path, status, message, token=self._token is not None)
 
     def wait_for_turn(self, stop: Callable[[], bool]) -> bool:
         """Wait while the rates hold the next request back for long, asking now and then whether to stop.
@@ -321,14 +396,12 @@ class HubClient:
             raise RuntimeError("the HubClient is not open: use it in a with statement")
         return self._limiter
 
-    def _noted_try(
-        self, path: str, allow_status: frozenset[int], check: AnswerCheck, requests_before: int, number: int
-    ) -> HubAnswer:
+    def _noted_try(self, path: str, once: Callable[[], Brought], number: int) -> Brought:
         """Try once; count it by category if it fails, and log it for who looks closely."""
         began, waited = time.monotonic(), self._waited
         said = "no answer"
         try:
-            answer = self._try(path, allow_status, check, requests_before)
+            answer = once()
             said = str(answer.status)
             return answer
         except (FailedTryError, GgufAssetsError) as error:
@@ -356,15 +429,7 @@ class HubClient:
     ) -> HubAnswer:
         response = self._send(path)
         status, headers = response.status_code, dict(response.headers.items())
-        # Masked before it is cut: half a token is recognised by nobody.
-        said = "" if status < 400 else self._masked(server_message(headers, response.content))
-        message = said[:_LONGEST]
-        failure = transient_status(status, headers, message)
-        if failure is not None:
-            raise failure
-        refused_token = status == 401 and INVALID_CREDENTIALS in said.lower()
-        if status >= 400 and (refused_token or status not in allow_status):
-            raise permanent_status(self.endpoint, path, status, message, token=self._token is not None)
+        self.refuse_failed(path, status, headers, response.content, allow_status)
         date = hub_date(response.headers.get_list("date"))
         answer = HubAnswer(
             url=str(response.url),
@@ -382,11 +447,9 @@ class HubClient:
         return answer
 
     def _send(self, path: str) -> httpx2.Response:
-        import httpx2
-        from huggingface_hub.errors import OfflineModeIsEnabled
         from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]
 
-        try:
+        with self._wire_errors():
             # Neither its retries nor its warnings: both are ours.
             response: httpx2.Response = http_backoff(
                 "GET",
@@ -396,7 +459,16 @@ class HubClient:
                 retry_on_exceptions=(),
                 retry_on_status_codes=(),
             )
-            return response
+        return response
+
+    @contextmanager
+    def _wire_errors(self) -> Iterator[None]:
+        """Turn what the transport raises into a failed try or an error of the product."""
+        import httpx2
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        try:
+            yield
         except httpx2.RequestError as error:
             raise failed_on_the_way(error, self._limits.timeout_seconds) from None
         except httpx2.InvalidURL:

@@ -32,7 +32,7 @@ FAILURES_IN_A_ROW = 5
 """Repositories out of reach one after another at which it is not they that are to blame."""
 
 NAME = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)?", re.ASCII)
-_SHA = re.compile(r"[0-9a-f]{40}")
+SHA = re.compile(r"[0-9a-f]{40}")
 
 StopReason = Literal["done", "budget", "deadline", "failing"]
 
@@ -170,7 +170,7 @@ def fetch_detail(client: HubClient, target: DetailTarget) -> DetailAnswer:
         TransientError, PermanentError: as `HubClient.get`; what the Hub says about this one repository
             (gone, private, gated) is an answer, not an error.
     """
-    if NAME.fullmatch(target.model_id) is None or _SHA.fullmatch(target.sha) is None:
+    if NAME.fullmatch(target.model_id) is None or SHA.fullmatch(target.sha) is None:
         return _answer(target, MALFORMED)
     check = _InfoCheck(target.sha)
     repository = f"/api/models/{target.model_id}"

@@ -14,6 +14,9 @@ from gguf_assets.errors import ErrorCategory, PermanentError
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ENDPOINT_REMEDY = "Set HF_ENDPOINT (api_base_url) to the address of the Hub, e.g. https://huggingface.co."
 
+_CONTENT_DOMAIN = "hf.co"
+"""Where the Hub keeps the contents of large files: its own CDN."""
+
 Origin = tuple[str, str, int]
 """Scheme, host and port, lower case, the port never left out."""
 
@@ -85,6 +88,21 @@ def path_on(endpoint: str, url: str) -> str:
     parts = urlsplit(url)
     path = parts.path or "/"
     return f"{path}?{parts.query}" if parts.query else path
+
+
+def holds_content(endpoint: str, url: str, allowed_domains: Sequence[str]) -> bool:
+    """Return whether the contents of the endpoint's files may be fetched from there, without the token.
+
+    That is the Hub's CDN, and the allowed domains, over https; for a loopback endpoint this machine alone.
+    """
+    own, origin = origin_of(endpoint), origin_of(url)
+    if own is None or origin is None:
+        return False
+    if is_loopback(own[1]):
+        return is_loopback(origin[1])
+    return origin[0] == "https" and any(
+        _within(origin[1], name) for name in (*allowed_domains, _CONTENT_DOMAIN)
+    )
 
 
 def foreign_origin(endpoint: str, url: str) -> PermanentError:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import httpx2
 
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.hub.limits import RateLimiter
-from gguf_assets.hub.origin import foreign_origin, is_loopback, origin_of
+from gguf_assets.hub.origin import Origin, foreign_origin, holds_content, is_loopback, origin_of
+
+FILE_CONTENT = "gguf_assets_file_content"
+"""Extension of a request for the content of a file, which may lie on another origin than the endpoint's."""
 
 _WHOLE_ANSWER = 10
 """A body may take so many timeouts as a whole: a Hub that drips bytes must not hold a sync for ever."""
@@ -54,6 +57,8 @@ class HubTransport(httpx2.BaseTransport):
         limiter: holds requests back.
         timeout_seconds: bound of every single step: connecting, sending, waiting for the next bytes.
         traffic: where requests are counted.
+        allowed_domains: where contents of files may lie besides the endpoint and the Hub's CDN.
+        wire: makes the transport for another origin.
     """
 
     def __init__(
@@ -64,8 +69,13 @@ class HubTransport(httpx2.BaseTransport):
         limiter: RateLimiter,
         timeout_seconds: float,
         traffic: Traffic,
+        allowed_domains: Sequence[str] = (),
+        wire: Callable[[str], httpx2.BaseTransport] | None = None,
     ) -> None:
         self._inner = inner
+        self._allowed_domains = allowed_domains
+        self._wire = wire or wire_for
+        self._others: dict[Origin, httpx2.BaseTransport] = {}
         self._endpoint = endpoint
         self._origin = origin_of(endpoint)
         self._limiter = limiter
@@ -76,11 +86,12 @@ class HubTransport(httpx2.BaseTransport):
         """Send one request.
 
         Raises:
-            PermanentError: the request would leave the endpoint's origin (category `api`).
+            PermanentError: the request would leave the endpoint's origin, and is none for the content of a
+                file, where that may lie, without a token (category `api`).
         """
         url = str(request.url)
-        if origin_of(url) != self._origin:
-            raise foreign_origin(self._endpoint, url)
+        own = origin_of(url) == self._origin
+        inner = self._inner if own else self._other(request, url)
         began = time.monotonic()
         self._limiter.acquire()
         # huggingface_hub passes timeout=None, which would switch off any default of the client.
@@ -88,11 +99,12 @@ class HubTransport(httpx2.BaseTransport):
         request.extensions = {**request.extensions, "timeout": timeout}
         self._traffic.count(requests=1, waited=time.monotonic() - began)
         try:
-            response = self._inner.handle_request(request)
+            response = inner.handle_request(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             self._traffic.count(requests=-1)  # nothing reached the wire
             raise
-        self._limiter.observe(response.headers)
+        if own:
+            self._limiter.observe(response.headers)
         if response.status_code == 429 or (response.status_code == 503 and "retry-after" in response.headers):
             self._traffic.count(rate_limit_hits=1)
         response.stream = _BoundedStream(response.stream, seconds=_WHOLE_ANSWER * self._timeout)
@@ -100,7 +112,23 @@ class HubTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close the sockets."""
-        self._inner.close()
+        for transport in (self._inner, *self._others.values()):
+            transport.close()
+
+    def _other(self, request: httpx2.Request, url: str) -> httpx2.BaseTransport:
+        """Return what a request for the content of a file goes over to another origin.
+
+        Raises:
+            PermanentError: it must not go there.
+        """
+        origin = origin_of(url)
+        content = bool(request.extensions.get(FILE_CONTENT)) and "authorization" not in request.headers
+        if origin is None or not content or not holds_content(self._endpoint, url, self._allowed_domains):
+            raise foreign_origin(self._endpoint, url)
+        request.headers.pop("cookie", None)
+        if origin not in self._others:
+            self._others[origin] = self._wire(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}")
+        return self._others[origin]
 
 
 class _BoundedStream(httpx2.SyncByteStream):
@@ -133,7 +161,7 @@ def wire_for(endpoint: str) -> httpx2.HTTPTransport:
     origin = origin_of(endpoint)
     assert origin is not None
     scheme, host, _ = origin
-    # Plain http knows no certificates, no other origin is contacted, and loading them outlasts a page.
+    # Plain http knows no certificates, and loading them outlasts a page.
     verify = scheme == "https"
     if is_loopback(host) or urllib.request.proxy_bypass(host):
         return httpx2.HTTPTransport(verify=verify)
