@@ -43,8 +43,10 @@ check: setup ## ruff, mypy, import-linter
 bench: setup ## a full day of 200,000 repositories against huggingface_hub + pandas, and a quiet day after it
 	@$(BIN)/python -m benchmarks.full_day --second-day
 
-docs: setup ## write docs/data.md and docs/configuration.md anew from the declarations
+docs: setup ## write the generated pages of docs/ anew from the declarations
 	@$(BIN)/python -m gguf_assets.catalogue.schema > docs/data.md
+	@$(BIN)/python -m gguf_assets.quality.handbook > docs/validation.md
+	@$(BIN)/python -m gguf_assets.quality.health_document > docs/health.md
 	@$(BIN)/gguf-assets config schema --format markdown > docs/configuration.md
 
 lock: ## resolve requirements.lock anew (needs uv on the PATH)

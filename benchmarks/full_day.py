@@ -3,7 +3,8 @@
     python -m benchmarks.full_day [--repositories N] [--repeat N] [--second-day] [--json]
 
 A generated Hub runs in a process of its own and has made every page before anything is timed. Sync and peer
-then run in turn, each in a fresh process; the times are wall times from start to exit.
+then run in turn, each in a fresh process; the times are wall times from start to exit. What the quality of
+the stored day costs is measured after them, part by part (`benchmarks.quality`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import quality
 from benchmarks.processes import FailedProcessError, Hub, environment, generated_hub, run
 
 AIM_RATIO, AIM_BYTES = 1.0, 600_000_000
@@ -60,12 +62,16 @@ class Peer:
 
 @dataclass(frozen=True)
 class Result:
-    """The medians of all rounds; `ratio` is sync by peer, `second_day` the quiet incremental day after it."""
+    """The medians of all rounds; `ratio` is sync by peer, `second_day` the quiet incremental day after it.
+
+    `quality` has the parts of the last round's stored day, each done once more.
+    """
 
     repositories: int
     rounds: int
     sync: Sync
     peer: Peer
+    quality: dict[str, quality.Part]
     second_day: Sync | None
 
     @property
@@ -107,19 +113,25 @@ def measure(
                 syncs.append(_sync(hub, data, hub.days[0], "full", pages))
                 say(f"Round {number} of {rounds}: the peer …")
                 peers.append(_peer(hub, home))
+            say("Quality of the stored day, part by part …")
+            parts = quality.measure(home / f"data-{rounds}", _environment(hub, home / f"data-{rounds}"))
             if second_day:
                 say(f"Letting it live on to {hub.days[1]} …")
                 hub.show(hub.days[1])
                 pages = hub.warm("census")
                 say("Incremental sync …")
                 later = _sync(hub, home / f"data-{rounds}", hub.days[1], "incremental", pages)
-    return Result(repositories, rounds, _median_sync(syncs), _median_peer(peers), later)
+    return Result(repositories, rounds, _median_sync(syncs), _median_peer(peers), parts, later)
+
+
+def _environment(hub: Hub, data: Path) -> dict[str, str]:
+    return environment(
+        data.parent, HF_ENDPOINT=hub.url, GGUF_ASSETS_DATA_DIR=str(data), SYNC_ENVIRONMENT="testing"
+    )
 
 
 def _sync(hub: Hub, data: Path, day: str, mode: str, pages: int) -> Sync:
-    environ = environment(
-        data.parent, HF_ENDPOINT=hub.url, GGUF_ASSETS_DATA_DIR=str(data), SYNC_ENVIRONMENT="testing"
-    )
+    environ = _environment(hub, data)
     options = ["--date", day, "--mode", mode, "--details", "none", "--json"]
     hub.requests()
     cost = run(["gguf_assets.cli", "sync", *options], environ)
@@ -176,6 +188,12 @@ def as_text(result: Result) -> str:
         f"{sync.requests} requests for {sync.pages} pages",
         "",
         *_stages("full sync", sync),
+        "",
+        f"{'quality of the stored day':<34}{'s':>9}{'share':>9}{'peak MB':>9}",
+        *(
+            f"{name:<34}{part.seconds:>9.2f}{part.seconds / sync.seconds:>9.0%}{part.peak_bytes / _MB:>9,.0f}"
+            for name, part in result.quality.items()
+        ),
     ]
     if result.second_day is not None:
         later = result.second_day

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from gguf_assets.catalogue.heads import modified_since
-from gguf_assets.catalogue.parse import RowReader
+from gguf_assets.catalogue.row_reader import RowReader
 from gguf_assets.catalogue.sync_plan import (
     SWITCHING,
     SyncMode,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from xdist.scheduler import LoadGroupScheduling  # noqa: E402
 
-from gguf_assets_tests.quicker import quicken_dagster  # noqa: E402
+from gguf_assets_tests.quicker import drawn_charts, quicken_dagster, sketched_charts  # noqa: E402
 
 # A loaded machine is no reason to fail.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -31,6 +32,20 @@ hypothesis.settings.load_profile("patient")
 
 
 quicken_dagster()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_drawing() -> Iterator[None]:
+    """Draw no charts, except where a test is about them."""
+    with sketched_charts():
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Iterator[None]:
+    """Draw charts in this module."""
+    with drawn_charts():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What Dagster does anew for every statement and a process of the tests need do only once.
+"""What costs a process of the tests much and shows little: Dagster's databases opened anew, charts drawn.
 
 Also the server that tests fork processes from: it applies this, and imports what a sync imports late, when it
 is preloaded with `gguf_assets_tests.warm`.
@@ -7,13 +7,18 @@ is preloaded with `gguf_assets_tests.warm`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.pool import QueuePool
+
+from gguf_assets.quality import charts
+from gguf_assets.quality.html import element
 
 
 @cache
@@ -21,6 +26,26 @@ def quicken_dagster() -> None:
     """Keep database engines and migration scripts in this process."""
     _keep_engines()
     _keep_migration_scripts()
+
+
+@contextmanager
+def sketched_charts() -> Iterator[None]:
+    """Let pages have their charts without drawing: Altair and V8 take a second for the first of a process.
+
+    Tests about pages draw them, and so does every sync in a process of its own.
+    """
+    with mock.patch.object(charts, "draw", lambda chart: element("svg", element("title", chart.title))):
+        yield
+
+
+@contextmanager
+def drawn_charts() -> Iterator[None]:
+    """Draw charts, within `sketched_charts`."""
+    with mock.patch.object(charts, "draw", _draw):
+        yield
+
+
+_draw = charts.draw
 
 
 def _keep_engines() -> None:

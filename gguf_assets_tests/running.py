@@ -31,7 +31,10 @@ class Ended:
 
 
 def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
-    """Return a minimal environment: data in `home/data`, the loopback Hub, no token."""
+    """Return a minimal environment: data in `home/data`, the loopback Hub, no token.
+
+    Known details are not asked for again, so that a test counts the requests it causes.
+    """
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -39,6 +42,7 @@ def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
         "HF_ENDPOINT": endpoint,
         "SYNC_ENVIRONMENT": "testing",
         "GGUF_ASSETS_DATA_DIR": str(home / "data"),
+        "GGUF_SYNC__VALIDATION__FILE_VERIFICATION_REQUESTS": "0",
         **more,
     }
 

@@ -1,4 +1,7 @@
-"""Broken rows among good ones are findings with rule and value; all other rows are published untouched."""
+"""Broken rows among good ones are findings with rule and value; all other rows are published untouched.
+
+What has one right reading is mended and listed with before and after; everything adds up to what was sent.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from gguf_assets.catalogue.fixes import FIXES, undo
 from gguf_assets.demo import documents
 from gguf_assets.demo.faults import Fault, FaultKind
 from gguf_assets.demo.server import LoopbackHub
 from gguf_assets.hub.walk import FULL_FIELDS
-from gguf_assets_tests.calling import Catalogue
+from gguf_assets_tests.calling import Catalogue, digests
 from gguf_assets_tests.hubs import gguf, hub_of, plain, repository
 
 DAY = date(2025, 8, 10)
@@ -49,7 +53,6 @@ UNUSABLE: list[tuple[str, Any, str]] = [
     ("createdAt", 1754812800, "wrong_type"),
     ("createdAt", "yesterday", "malformed"),
     ("lastModified", {"$date": 5}, "wrong_type"),
-    ("lastModified", "", "malformed"),
     ("lastModified", LATE, "out_of_range"),
     ("downloads", -5, "out_of_range"),
     ("downloads", 10**17, "out_of_range"),
@@ -68,11 +71,21 @@ UNUSABLE: list[tuple[str, Any, str]] = [
     ("disabled", 0, "wrong_type"),
     ("library_name", 7, "wrong_type"),
     ("pipeline_tag", ["text-generation"], "wrong_type"),
-    ("tags", "gguf", "wrong_type"),
+    ("tags", "gguf, llama", "wrong_type"),
     ("tags", ["gguf", None], "wrong_type"),
     ("tags", {"gguf": True}, "wrong_type"),
     ("siblings", "README.md", "wrong_type"),
     ("siblings", {}, "wrong_type"),
+]
+MENDED: list[tuple[str, Any, Any, str]] = [
+    # key, value, what is published, the fix
+    ("sha", REPOSITORIES[0].sha.upper(), REPOSITORIES[0].sha, "upper_case"),
+    ("lastModified", "", None, "empty_text"),
+    ("downloads", "123", 123, "number_as_text"),
+    ("likes", 12.0, 12, "whole_number_as_float"),
+    ("private", "false", False, "boolean_as_text"),
+    ("pipeline_tag", " text-generation", "text-generation", "space_around_text"),
+    ("tags", "gguf", ["gguf"], "single_tag"),
 ]
 COLUMNS = {
     "createdAt": "created_at",
@@ -111,6 +124,9 @@ def broken_listing() -> list[Any]:
     for entry, _, _ in ENTRIES:
         rows[number]["siblings"] = [entry, {"rfilename": "good.Q4_K_M.gguf"}]
         number += 1
+    for key, value, _, _ in MENDED:
+        rows[number][key] = value
+        number += 1
     return rows
 
 
@@ -118,9 +134,8 @@ def changed(row: dict[str, Any], what: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**row, **what}.items() if value is not ...}
 
 
-BROKEN_NAMES = {
-    repository.model_id for repository in REPOSITORIES[: len(UNIDENTIFIED) + len(UNUSABLE) + len(ENTRIES)]
-}
+BROKEN = len(UNIDENTIFIED) + len(UNUSABLE) + len(ENTRIES) + len(MENDED)
+BROKEN_NAMES = {repository.model_id for repository in REPOSITORIES[:BROKEN]}
 
 
 def page(rows: list[Any]) -> Fault:
@@ -184,6 +199,17 @@ def test_every_unusable_file_name_is_a_finding_and_left_out(disturbed):
         assert (name, rule, value) in issues, value
         assert [file["path"] for file in files if file["model_id"] == name] == ["good.Q4_K_M.gguf"], value
     assert not any(".." in file["path"] or file["path"].startswith("/") for file in files)
+
+
+def test_every_value_with_one_right_reading_is_mended_and_listed(disturbed):
+    issues = {row["model_id"]: row for row in disturbed.rows("issues", DAY)}
+    models = disturbed.models(DAY)
+    for number, (key, before, after, fix) in enumerate(MENDED, start=BROKEN - len(MENDED)):
+        name = REPOSITORIES[number].model_id
+        assert models[name][COLUMNS.get(key, key)] == after, key
+        found = issues[name]
+        assert (found["rule"], found["severity"]) == (fix, "info")
+        assert undo(found["value"], found["fixed_to"]) == (key, before, after)
 
 
 def test_no_other_finding_is_made_and_no_other_row_is_touched(disturbed, undisturbed):
@@ -339,3 +365,97 @@ def test_broken_details_are_findings_and_unknown(tmp_path):
     assert last == ["-1", "long"]
     whole = by_name[repositories[-2].model_id]
     assert all(row["size_bytes"] == 4_000_000_000 and row["sha256"] for row in whole)
+
+
+def a_10() -> tuple[list[Any], LoopbackHub, list[Fault]]:
+    """Sixty rows, nine of the first ten broken each in its way; their Hub; what spoils it."""
+    sizeless = [gguf(f"model-{n:02d}.Q4_K_M.gguf") for n in range(29)]
+    files: dict[int, Any] = {5: [plain("README.md")], 6: [plain("README.md")], 7: sizeless}
+    repositories = [repository(f"owner/bad-{n}", files=files.get(n)) for n in range(60)]
+    rows: list[Any] = [documents.item(repository, FULL_FIELDS) for repository in repositories]
+    del rows[1]["id"]
+    rows[4] = rows[0] | {"_id": rows[0]["_id"].upper(), "id": "Owner/BAD-0", "downloads": 999}
+    rows[6]["tags"] = ["pytorch"]
+    rows[8]["downloads"] = "123"
+    rows[9]["sha"] = rows[9]["sha"].upper()
+
+    def spoil(info: dict[str, Any]) -> dict[str, Any]:
+        for sibling in info["siblings"]:
+            if info["id"] == "owner/bad-2":
+                sibling["size"] = str(sibling["size"])
+            elif info["id"] == "owner/bad-3":
+                sibling["size"] = -sibling["size"]
+            elif info["id"] == "owner/bad-7":
+                sibling["size"] = sibling["lfs"]["size"] = None
+        return info
+
+    return (
+        rows,
+        hub_of(repositories),
+        [page(rows), Fault(FaultKind.EDIT_ROW, "/revision/", count=None, edit=spoil)],
+    )
+
+
+def test_fixable_rows_are_fixed_unfixable_ones_set_aside_and_all_of_it_adds_up(tmp_path):
+    rows, hub, faults = a_10()
+    with hub:
+        hub.faults[:] = faults
+        catalogue = Catalogue(tmp_path, hub, **LISTING_ALONE)
+        ended = catalogue.call("sync", "--json", "--details", "all")
+        asked = [request.target for request in hub.requests if "/revision/" in request.target]
+    assert ended.code == 0, ended
+    issues, models = catalogue.rows("issues", DAY), catalogue.models(DAY)
+    sent = {"README.md": 100, "bad-2.Q4_K_M.gguf": 4_000_000_000}
+    fixed = {
+        (row["rule"], row["model_id"], row["path"], *undo(row["value"], row["fixed_to"]))
+        for row in issues
+        if row["fixed_to"] is not None
+    }
+    upper, sha = rows[4]["_id"], rows[9]["sha"]
+    assert fixed == {
+        ("upper_case", "Owner/BAD-0", None, "_id", upper, upper.lower()),
+        ("number_as_text", "owner/bad-8", None, "downloads", "123", 123),
+        ("upper_case", "owner/bad-9", None, "sha", sha, sha.lower()),
+        *(("number_as_text", "owner/bad-2", path, "size", str(n), n) for path, n in sent.items()),
+    }
+    others = {(row["rule"], row["model_id"]) for row in issues if row["rule"] not in FIXES}
+    assert others >= {
+        ("model_id_invalid", None),
+        ("listed_twice", "Owner/BAD-0"),
+        ("out_of_range", "owner/bad-3"),
+        ("no_gguf_file", "owner/bad-5"),
+        ("size_missing", "owner/bad-7"),
+    }
+    assert {name for _, name in others} <= {None, "Owner/BAD-0", "owner/bad-3", "owner/bad-5", "owner/bad-7"}
+    assert set(models) == {f"owner/bad-{n}" for n in range(60)} - {
+        "owner/bad-1",
+        "owner/bad-4",
+        "owner/bad-6",
+    }
+    assert (models["owner/bad-0"]["downloads"], models["owner/bad-8"]["downloads"]) == (10, 123)
+    assert models["owner/bad-9"]["details_sha"] == models["owner/bad-9"]["sha"] == sha.lower()
+    assert sum(sha.lower() in target for target in asked) == 1
+    assert models["owner/bad-2"]["gguf_bytes"] == 4_000_000_000
+    assert models["owner/bad-3"]["gguf_bytes"] is models["owner/bad-7"]["gguf_bytes"] is None
+    assert adds_up(catalogue) == {"listed": 57, "quarantined": 1, "not_gguf": 1, "duplicates": 1}
+
+    captured = digests(catalogue.data / "captures")
+    off = {"GGUF_SYNC__VALIDATION__ENABLE_AUTOMATIC_FIXES": "false"}
+    ended = catalogue.call("rederive", "--from", str(DAY), "--to", str(DAY), "--replace", **off)
+    assert ended.code == 0, ended
+    assert digests(catalogue.data / "captures") == captured
+    unmended = catalogue.models(DAY)
+    assert not [row for row in catalogue.rows("issues", DAY) if row["fixed_to"] or row["rule"] in FIXES]
+    assert unmended["owner/bad-8"]["downloads"] is unmended["owner/bad-9"]["sha"] is None
+    assert unmended["owner/bad-2"]["gguf_bytes"] is None
+    assert adds_up(catalogue) == {"listed": 57, "quarantined": 2, "not_gguf": 1, "duplicates": 0}
+
+
+def adds_up(catalogue: Catalogue) -> dict[str, int]:
+    """What became of the rows of the pages, by the figures of the manifest, which leave none out."""
+    manifest = catalogue.store.published.manifest(DAY)
+    assert manifest is not None
+    capture = catalogue.store.captures.open(DAY, manifest.capture.run)
+    counts = {name: manifest.figures[name] for name in ("listed", "quarantined", "not_gguf", "duplicates")}
+    assert sum(counts.values()) == capture.rows
+    return counts

@@ -168,7 +168,8 @@ def test_a_refetch_that_finds_the_same_leaves_the_files_untouched(catalogue):
     assert written(catalogue) == stamps
     after = catalogue.published()
     changed = {path for path in after if after[path] != digests.get(path)}
-    assert changed == {f"manifest/date={THIRD}.json", "latest.json"}, "the capture is another one"
+    named = {f"manifest/date={THIRD}.json", "latest.json", "latest/models.json.gz"}
+    assert changed == named, "the capture is another one"
     assert catalogue.store.published.manifest(THIRD).capture.run == 2
     assert catalogue.store.captures.runs(THIRD) == [1, 2]
 
@@ -243,7 +244,7 @@ def test_report_prints_the_last_day_or_the_one_asked_for(catalogue):
     assert "| updated | 1 |" in last.stdout
     assert last.stdout.strip() == (catalogue.data / f"reports/date={THIRD}/report.md").read_text().strip()
     first = catalogue.call("report", "--date", str(FIRST), "--json").json
-    assert list(first) == ["date", "report"]
+    assert list(first) == ["date", "report", "page"]
     assert first["report"].startswith(f"# GGUF catalogue, {FIRST}")
     assert_clear(catalogue.call("report", "--date", str(BETWEEN)), 2, f"{BETWEEN} is not published")
     (catalogue.data / f"reports/date={FIRST}/report.md").unlink()

@@ -91,15 +91,16 @@ def files_of(catalogue: Catalogue, day: date, name: str) -> dict[str, tuple[int 
     }
 
 
-def coverage_checks(catalogue: Catalogue) -> list[tuple[str, bool, dg.AssetCheckSeverity, str | None]]:
-    """The verdicts of the check on file details, by day."""
+def coverage_checks(catalogue: Catalogue) -> list[tuple[str, bool, dg.AssetCheckSeverity, str]]:
+    """The verdicts of the check on file details, and how many it says are known, by day."""
     verdicts = []
     with mock.patch.dict(os.environ), open_instance(catalogue.store.layout.dagster_home) as instance:
         for run in instance.get_runs():
             for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
                 check = record.get_dagster_event().asset_check_evaluation_data
                 if check.check_name == "file_detail_coverage":
-                    verdict = check.passed, check.severity, check.description
+                    known = (check.description or "").partition(":")[0]
+                    verdict = check.passed, check.severity, known
                     verdicts.append((run.tags["dagster/partition"], *verdict))
     return sorted(verdicts)
 

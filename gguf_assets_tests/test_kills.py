@@ -129,11 +129,13 @@ def assert_nothing_half_written(catalogue: Catalogue, calm: Calm, day: date) -> 
         if not any(part.startswith(".") for part in Path(name).parts)
     }
     visible.pop("journal.json", None)
-    latest = visible.pop("latest.json", None)
+    latest, export = visible.pop("latest.json", None), visible.pop("latest/models.json.gz", None)
     assert visible.items() <= calm.published[day].items()
     published = catalogue.store.published.days()
     if latest is not None:
         assert latest in {calm.published[known]["latest.json"] for known in published}
+    if export is not None:
+        assert export in {calm.published[known]["latest/models.json.gz"] for known in published}
     for known in published:
         catalogue.store.published.verify(known)
     for name in visible:

@@ -29,14 +29,15 @@ from gguf_assets.demo.server import LoopbackHub
 from gguf_assets.errors import PermanentError
 from gguf_assets.hub.walk import FULL_FIELDS
 from gguf_assets.orchestration.assets.catalogue import derive_delta, derive_tables, write_delta
-from gguf_assets.orchestration.assets.quality import Judgement, judge, score_day
 from gguf_assets.orchestration.capturing import CaptureRequest, needs_walk
-from gguf_assets.orchestration.checks import COMPLETENESS, RULES_KEPT, WARNINGS
-from gguf_assets.orchestration.derivation import source_of
+from gguf_assets.orchestration.checks import COMPLETENESS
+from gguf_assets.orchestration.derivation import derivation_settings, source_of
 from gguf_assets.orchestration.instance import open_instance
+from gguf_assets.orchestration.judging import Judgement, judge
 from gguf_assets.orchestration.planning import sync_rules
 from gguf_assets.orchestration.progress import Reporter
 from gguf_assets.orchestration.resources import layout_of
+from gguf_assets.orchestration.scoring import score_day
 from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.store.manifests import CandidateManifest, Verdict
@@ -51,7 +52,11 @@ HIDDEN = repository("shy/hidden-GGUF", tags=("region:us",), library_name=None)
 """A GGUF model without the tag: the listing lacks it, its name and its file betray it."""
 DETAILS = 3
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
-FACTS_OF_FILES = ["file_facts_current", "shard_set_incomplete", "empty_file", "label_size_mismatch"]
+FACTS_OF_FILES = {
+    "files": {"file_facts_current", "shard_set_incomplete", "empty_file", "file_facts_confirmed"},
+    "labels": {"same_bytes_under_two_labels", "label_size_mismatch"},
+}
+"""What `validation.enable_file_verification` switches, by check."""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def derived(catalogue: Catalogue, **changed: str) -> tuple[Store, CandidateManif
     source = source_of(store, FIRST, "no run", as_published=True)
     derive_tables(store, loaded, source, mock.create_autospec(Reporter, instance=True))
     write_delta(store, FIRST, derive_delta(store, FIRST))
-    score_day(store, FIRST, loaded.settings.validation.enable_quality_scoring)
+    score_day(store, loaded, FIRST)
     judgement = judge(store, loaded, FIRST)
     return store, store.candidates.manifest(FIRST), judgement
 
@@ -221,20 +226,82 @@ def test_what_development_does_not_verify_reads_skipped(catalogue: Catalogue) ->
     _, manifest, judgement = derived(catalogue)
     assert manifest.derivation["enable_file_verification"] is False
     assert judgement.verdict.publishable
-    assert sorted(judgement.verdict.figures["skipped"]) == sorted(FACTS_OF_FILES)
+    assert switched_off(judgement) == FACTS_OF_FILES["files"] | FACTS_OF_FILES["labels"]
     checks = checks_in(judgement)
-    for name, skipped in ((RULES_KEPT, FACTS_OF_FILES[:1]), (WARNINGS, FACTS_OF_FILES[1:])):
+    for name, skipped in FACTS_OF_FILES.items():
         assert (checks[name].passed, checks[name].severity) == (False, WARN)
-        assert f"skipped: {', '.join(skipped)}" in (checks[name].description or "")
+        told = (checks[name].description or "").partition("skipped: ")[2]
+        named, _, why = told.partition(" (")
+        assert set(named.split(", ")) == skipped
+        assert why.startswith("switched off by validation.enable_file_verification)")
+
+
+def switched_off(judgement: Judgement) -> set[str]:
+    """The rules that were not applied because a setting says so."""
+    why = judgement.verdict.figures["why_skipped"]
+    return {rule for rule, text in why.items() if text.startswith("switched off by validation.")}
 
 
 def test_without_schema_validation_the_rule_reads_skipped(catalogue: Catalogue) -> None:
     _, _, on = derived(catalogue)
-    assert on.verdict.figures["skipped"] == []
-    assert checks_in(on)[RULES_KEPT].passed
+    assert switched_off(on) == set()
+    assert checks_in(on)["structure"].passed
     _, _, off = derived(catalogue, validation__enable_schema_validation="false")
-    assert off.verdict.figures["skipped"] == ["schema"]
-    assert not checks_in(off)[RULES_KEPT].passed
+    assert switched_off(off) == {"schema"}
+    assert not checks_in(off)["structure"].passed
+
+
+def test_a_disabled_rule_reads_skipped_and_stands_in_the_manifest(catalogue: Catalogue) -> None:
+    store, on, judged = derived(catalogue)
+    assert "no_gguf_file" not in judged.verdict.figures["skipped"]
+    names = "no_gguf_file,empty_file"
+    _, off, judgement = derived(catalogue, validation__disabled_rules=names)
+    assert switched_off(judgement) == {"no_gguf_file", "empty_file"}
+    assert judgement.verdict.publishable
+    check = checks_in(judgement)["contents"]
+    assert (check.passed, check.severity) == (False, WARN)
+    assert "no_gguf_file (switched off by validation.disabled_rules)" in (check.description or "")
+    assert (on.derivation["disabled_rules"], off.derivation["disabled_rules"]) == (
+        [],
+        ["empty_file", "no_gguf_file"],
+    )
+    assert store.candidates.manifest(FIRST).derivation == derivation_settings(
+        settings_of(catalogue, validation__disabled_rules=names)
+    ), "what is read back is what the settings say: a refused day is not taken for another one"
+
+
+def test_what_shapes_rows_is_part_of_what_a_day_is_made_from_as_plain_values(catalogue: Catalogue) -> None:
+    changed = settings_of(
+        catalogue,
+        validation__enable_automatic_fixes="false",
+        quality_scoring__weight_licensed="9",
+        validation__disabled_rules="schema,empty_file",
+    )
+    shaped, usual = derivation_settings(changed), derivation_settings(settings_of(catalogue))
+    assert {key for key in usual if shaped[key] != usual[key]} == {
+        "enable_automatic_fixes",
+        "quality_scoring",
+        "disabled_rules",
+    }
+    assert shaped["quality_scoring"] == {**usual["quality_scoring"], "weight_licensed": 9}
+    assert shaped["disabled_rules"] == ["empty_file", "schema"], "their order says nothing"
+    assert orjson.loads(orjson.dumps(shaped)) == shaped
+
+
+def test_what_only_colours_a_check_is_no_part_of_what_a_day_is_made_from(catalogue: Catalogue) -> None:
+    _, strict, judged = derived(catalogue, validation__min_file_detail_coverage="0.5")
+    _, lenient, accepted = derived(catalogue, validation__min_file_detail_coverage="0.1")
+    known = f"file details known for {DETAILS} of {len(LISTED) + 1} models: 0.1428 "
+    for judgement, passed, said in (
+        (judged, False, "is below 0.5"),
+        (accepted, True, "reaches 0.1"),
+    ):
+        check = checks_in(judgement)["file_detail_coverage"]
+        assert (check.passed, check.severity) == (passed, WARN)
+        assert check.description == f"{known}{said} (validation.min_file_detail_coverage)"
+        assert judgement.verdict.publishable, "it never blocks"
+    assert strict.derivation == lenient.derivation
+    assert strict.files == lenient.files
 
 
 class Clock:
@@ -254,7 +321,8 @@ class Clock:
     [
         (1, "models from row 1 on and all files"),
         (2, "files from row 1 on"),
-        (3, "repeated keys, parents and shard sets"),
+        (3, "the days before, repeated keys, parents, shard sets and counters"),
+        (4, "repeated keys, parents, shard sets and counters"),
     ],
 )
 def test_a_validation_that_runs_out_of_time_publishes_nothing(
@@ -273,17 +341,18 @@ def test_a_validation_that_runs_out_of_time_publishes_nothing(
         f"{left_out} were checked"
     )
     assert (judgement.verdict.publishable, judgement.verdict.reasons) == (False, (reason,))
-    check = checks_in(judgement)[RULES_KEPT]
+    check = checks_in(judgement)["structure"]
     assert (check.passed, check.severity) == (False, ERROR), "an unfinished judgement is none"
     said = check.description or ""
     assert f"time was up (validation.validation_timeout_seconds) before {left_out} were checked" in said
     assert "file_parent" in said.partition(", so not checked: ")[2]
-    assert not checks_in(judgement)[WARNINGS].passed
+    assert not checks_in(judgement)["files"].passed
+    assert "file_parent" in judgement.verdict.figures["not_checked"]
     with pytest.raises(PermanentError, match="the validation was stopped after 7 s"):
         publish(store.layout, store.candidates.manifest(FIRST), despite_verdict=preserve == "false")
     assert catalogue.published() == before
 
-    assert judge(store, loaded, FIRST, Clock(4)).verdict.publishable, "time enough: nothing was left out"
+    assert judge(store, loaded, FIRST, Clock(5)).verdict.publishable, "time enough: nothing was left out"
 
 
 def test_a_capture_is_not_fetched_again_because_its_validation_ran_out_of_time(catalogue: Catalogue) -> None:

@@ -5,7 +5,7 @@ What belongs here: whatever a sync imports late, and `quicker`. What does not: a
 
 import importlib
 
-from gguf_assets_tests.quicker import quicken_dagster
+from gguf_assets_tests.quicker import quicken_dagster, sketched_charts
 
 LATE = (
     "dagster._core.definitions.repository_definition.repository_data_builder",
@@ -22,6 +22,7 @@ LATE = (
     "gguf_assets.hub.transport",
     "gguf_assets.orchestration.coordinator",
     "gguf_assets.orchestration.dry_run",
+    "gguf_assets.orchestration.report_pages",
     "gguf_assets.orchestration.syncing",
     "gguf_assets.printing",
     "gguf_assets.quality.report",
@@ -39,3 +40,5 @@ LATE = (
 for name in LATE:
     importlib.import_module(name)
 quicken_dagster()
+sketched = sketched_charts()
+sketched.__enter__()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gguf_assets.catalogue.findings import Finding
+from gguf_assets.catalogue.fixes import FIXES, IDENTITY, mended
 from gguf_assets.catalogue.parse import LISTED, parse_listing_page, says_gguf
 from gguf_assets.jsontext import parse_json
 
@@ -77,7 +78,9 @@ def absent_models(baseline: pa.Table, listed_ids: pa.Array, listed_names: pa.Arr
     return absent.take(pc.sort_indices(absent, sort_keys=keys)).select(["hub_id", "model_id"])
 
 
-def judge_absences(answers: Iterable[AbsenceAnswer], *, trusted: bool, anonymous: bool) -> Absences:
+def judge_absences(
+    answers: Iterable[AbsenceAnswer], *, trusted: bool, anonymous: bool, fix: bool = False
+) -> Absences:
     """Say what answers prove.
 
     Args:
@@ -86,6 +89,7 @@ def judge_absences(answers: Iterable[AbsenceAnswer], *, trusted: bool, anonymous
             that a model is gone.
         anonymous: whether no token was sent: only then does a 401 say "not there" (with one it says that the
             token was not accepted).
+        fix: whether values are mended as `parse_listing_page` does it.
     """
     not_there = {404, 401} if anonymous else {404}
     gone: dict[str, str] = {}
@@ -97,14 +101,14 @@ def judge_absences(answers: Iterable[AbsenceAnswer], *, trusted: bool, anonymous
             gone[answer.hub_id] = DELETED
     if not infos:
         return Absences(gone)
-    page = parse_listing_page("asked by name", b"[" + b",".join(infos.values()) + b"]")
-    strange = {finding.hub_id for finding in page.findings}
+    page = parse_listing_page("asked by name", b"[" + b",".join(infos.values()) + b"]", fix=fix)
+    strange = {finding.hub_id for finding in page.findings if finding.rule not in FIXES}
     rows = page.models.filter(says_gguf(page.models))
     there = set(rows["hub_id"].to_pylist())
     for hub_id, info in infos.items():
         if not trusted or hub_id in there:
             continue
-        identity = _identity(info)
+        identity = _identity(info, fix=fix)
         if identity == hub_id and hub_id not in strange:
             gone[hub_id] = NO_LONGER_GGUF
         elif identity is not None and identity != hub_id:
@@ -113,8 +117,10 @@ def judge_absences(answers: Iterable[AbsenceAnswer], *, trusted: bool, anonymous
     return Absences(gone, wanted, page.findings)
 
 
-def _identity(info: bytes) -> str | None:
+def _identity(info: bytes, *, fix: bool) -> str | None:
     """Return the `_id` of a model info, whatever else is in it; None where that cannot be read."""
     value = parse_json(info)
     identity = value.get("_id") if isinstance(value, dict) else None
+    if fix:
+        identity, _ = mended("_id", identity, IDENTITY)
     return identity if isinstance(identity, str) else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 CLOCK, LISTING, ROUTES, ABSENT, DETAILS = "clock", "listing", "routes", "absent", "details"
+VERIFICATION, HEADERS = "verification", "headers"
 """The parts of a sync that ask the Hub, in their order."""
 
 _HOUR = 3600.0
@@ -22,7 +23,7 @@ class Part:
     """The requests of one part of a sync.
 
     Attributes:
-        name: `clock`, `listing`, `routes`, `absent` or `details`.
+        name: `clock`, `listing`, `routes`, `absent`, `details`, `verification` or `headers`.
         requests: how many are expected; None when unknown.
         basis: what the figure is based on, for people.
         most: how many there can be at most, retries aside; None without a bound.
@@ -89,6 +90,17 @@ def details_expected(allowed: int | None, changed: float | None, backlog: int | 
         return None
     wanted = backlog + round(changed)
     return wanted if allowed is None else min(allowed, wanted)
+
+
+def verification_expected(allowed: int, known: int, left: int | None) -> int:
+    """Return how many models will be asked for again.
+
+    Args:
+        allowed: most requests for it.
+        known: models whose details are known.
+        left: requests that the details leave over; None for any number.
+    """
+    return min(allowed, known) if left is None else min(allowed, known, left)
 
 
 def with_controls(asked: int, every: int) -> int:

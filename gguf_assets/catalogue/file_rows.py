@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from gguf_assets.catalogue.details import UNSAFE_PATH
 from gguf_assets.catalogue.findings import Finding, shown
 from gguf_assets.catalogue.paths_table import describe_paths
-from gguf_assets.catalogue.quantization_bits import label_fits_size, stated_parameters
+from gguf_assets.catalogue.quantization_bits import keeps_own_bits, label_fits_size, stated_parameters
 from gguf_assets.catalogue.schema import STRINGS
 
 RAW = pa.schema(
@@ -50,7 +50,7 @@ def assemble(raw: pa.Table, models: pa.Table) -> FileRows:
 
     Args:
         raw: entries, schema `RAW`, GGUF-related or not, in any order.
-        models: the n models, in order, with hub_id, model_id and parameter_count.
+        models: the n models, in order, with hub_id, model_id, parameter_count, architecture, base_models.
     """
     facts = describe_paths(raw["path"])
     raw, facts = raw.filter(facts["related"]), facts.filter(facts["related"]).drop_columns(["related"])
@@ -72,7 +72,7 @@ def assemble(raw: pa.Table, models: pa.Table) -> FileRows:
     )
     is_model = pc.equal(columns["role"], "model")
     columns["bits_per_weight"] = _bits_per_weight(rows, known_bytes, is_model, models)
-    columns["memory_bytes_estimate"] = pa.nulls(len(rows), pa.int64())
+    columns["memory_bytes_estimate"] = pc.if_else(is_model, _with_overhead(known_bytes), None)
     columns["flags"] = _flags(rows, columns, known_bytes, is_model, models)
     gguf = np.asarray(_end_in_gguf(columns["path"]))
     return FileRows(
@@ -217,6 +217,11 @@ def _bits_per_weight(rows: np.ndarray, known: pa.Array, is_model: pa.Array, mode
     return pc.round(pc.if_else(usable, bits, None), 3)
 
 
+def _with_overhead(weights: pa.Array) -> pa.Array:
+    """Return 1.2 x bytes, rounded up: weights and a fifth on top (EleutherAI, Transformer Math 101)."""
+    return pc.add(weights, pc.divide(pc.add(weights, 4), 5))
+
+
 def _flags(
     rows: np.ndarray, columns: dict[str, pa.Array], known: pa.Array, is_model: pa.Array, models: pa.Table
 ) -> pa.Array:
@@ -237,7 +242,7 @@ def _mismatches(
 ) -> pa.Array:
     """Return which model files carry a label that their size contradicts."""
     judged = pc.and_(is_model, pc.and_(pc.is_valid(labels), pc.is_valid(known)))
-    positions = np.flatnonzero(np.asarray(judged))
+    positions = np.flatnonzero(np.asarray(judged) & ~keeps_own_bits(models)[rows])
     wrong = np.zeros(len(rows), dtype=bool)
     if len(positions):
         counts = models["parameter_count"].to_pylist()

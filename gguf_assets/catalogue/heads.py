@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gguf_assets.catalogue.parse import LISTED, RowReader, collector_paused, identified_rows
+from gguf_assets.catalogue.fixes import TAGS, mended
+from gguf_assets.catalogue.parse import LISTED, collector_paused, identified_rows
+from gguf_assets.catalogue.row_reader import RowReader
 from gguf_assets.jsontext import parse_json
 
 HEADS = pa.schema(
@@ -23,13 +25,14 @@ HEADS = pa.schema(
 """Columns of the heads; the same rows as `parse_listing_page` keeps."""
 
 
-def parse_heads(name: str, content: bytes, *, filtered: bool = True) -> pa.Table:
+def parse_heads(name: str, content: bytes, *, filtered: bool = True, fix: bool = False) -> pa.Table:
     """Return the heads of one captured page, schema `HEADS`, in the page's order.
 
     Args:
         name: the page's name in the capture.
         content: the raw answer, a JSON array of models.
         filtered: whether the Hub's `gguf` filter was on; otherwise unreadable tags say nothing.
+        fix: whether values are mended as `parse_listing_page` does it.
 
     Raises:
         ValueError: the page is no JSON array.
@@ -38,9 +41,9 @@ def parse_heads(name: str, content: bytes, *, filtered: bool = True) -> pa.Table
         items = parse_json(content)
         if not isinstance(items, list):
             raise ValueError(f"{name} is no JSON array")
-        rows, _ = identified_rows(name, items)
-        rows = [row for row in rows if _is_gguf(row, filtered=filtered)]
-        reader = RowReader(rows, [])
+        rows, _ = identified_rows(name, items, fix=fix)
+        rows = [row for row in rows if _is_gguf(row, filtered=filtered, fix=fix)]
+        reader = RowReader(rows, [], fix=fix)
         columns = {
             "hub_id": pa.array([row["_id"] for row in rows], pa.string()),
             "model_id": pa.array([row["id"] for row in rows], pa.string()),
@@ -74,9 +77,11 @@ def modified_since(modified: pa.Array | pa.ChunkedArray, start: datetime) -> pa.
     return pc.or_kleene(pc.is_null(modified), pc.greater_equal(modified, pa.scalar(start, modified.type)))
 
 
-def _is_gguf(row: dict[str, Any], *, filtered: bool) -> bool:
+def _is_gguf(row: dict[str, Any], *, filtered: bool, fix: bool) -> bool:
     """Say what `parse_listing_page`, or without the filter `says_gguf`, says of a row (rule 10)."""
     tags, siblings = row.get("tags"), row.get("siblings")
+    if fix and isinstance(tags, str):
+        tags, _ = mended("tags", tags, TAGS)
     tagged = isinstance(tags, list) and "gguf" in tags
     if tagged and filtered:
         return True  # the common case, without a look at every tag

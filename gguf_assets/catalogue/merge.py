@@ -23,7 +23,8 @@ from gguf_assets.catalogue.schema import FILES, MODELS, STRINGS, TIMESTAMP
 from gguf_assets.catalogue.tags import tag_columns
 
 _HEADER = ("architecture", "parameter_count", "context_length")
-_CARRIED = ("sha", "created_at", "downloads", "likes", "details_sha", "first_seen", "last_changed", *_HEADER)
+_COUNTERS = ("downloads", "downloads_all_time", "likes")
+_CARRIED = ("sha", "created_at", *_COUNTERS, "details_sha", "first_seen", "last_changed", *_HEADER)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class SnapshotFigures:
         taken_over: baseline models whose name another repository bears now; they are gone.
         details_known: models whose file details are known at their current sha.
         undated: listed models without `last_modified`.
+        counters_compared: listed models that the baseline has, too.
+        counters_moved: those of them with a counter that differs from the baseline's.
         files: rows of `files`.
         quantizations: files with role `model` per label.
         findings: everything set aside or made null.
@@ -80,6 +83,8 @@ class SnapshotFigures:
     taken_over: int = 0
     details_known: int = 0
     undated: int = 0
+    counters_compared: int = 0
+    counters_moved: int = 0
     files: int = 0
     quantizations: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
@@ -168,6 +173,7 @@ class Merger:
             "downloads_delta": pc.subtract(columns["downloads"], before["downloads"]),
             "likes_delta": pc.subtract(columns["likes"], before["likes"]),
             "counters_observed_at": _all(context.observed_at, count, TIMESTAMP),
+            "counters_stalled": _stalled(columns, before, pc.is_valid(rows)),
             "baseline_date": _all(context.baseline_day, count, pa.date32()),
             "details_sha": pc.if_else(
                 known, columns["sha"], _other_than(columns["sha"], before["details_sha"])
@@ -248,6 +254,9 @@ class Merger:
         figures.listed += pc.sum(listed).as_py() or 0
         figures.put_back += present.num_rows - (pc.sum(listed).as_py() or 0)
         figures.details_known += pc.sum(pc.equal(models["details_sha"], models["sha"])).as_py() or 0
+        stalled = present["counters_stalled"]
+        figures.counters_compared += pc.count(stalled).as_py()
+        figures.counters_moved += pc.count(stalled).as_py() - (pc.sum(stalled).as_py() or 0)
         figures.undated += pc.sum(pc.and_(listed, pc.is_null(present["last_modified"]))).as_py() or 0
         figures.files += len(files.rows)
         labels = files.columns["quantization"].filter(pc.equal(files.columns["role"], "model"))
@@ -273,6 +282,17 @@ def _details_stand(before: dict[str, pa.Array], shas: pa.Array) -> pa.Array:
     """
     same = pc.and_(pc.equal(before["details_sha"], shas), pc.equal(before["sha"], shas))
     return pc.fill_null(same, False)
+
+
+def _stalled(now: dict[str, pa.Array], before: dict[str, pa.Array], known: pa.Array) -> pa.Array:
+    """Return which listed models have the counters of the baseline; null for others and where it has none."""
+    judged = pc.and_(known, pc.equal(now["presence"], "listed"))
+    verdict = pc.if_else(judged, True, pa.scalar(None, pa.bool_()))
+    for name in _COUNTERS:
+        both_unknown = pc.and_(pc.is_null(now[name]), pc.is_null(before[name]))
+        equal = pc.or_(pc.fill_null(pc.equal(now[name], before[name]), False), both_unknown)
+        verdict = pc.and_(verdict, equal)
+    return verdict
 
 
 def _other_than(shas: pa.Array, details_shas: pa.Array) -> pa.Array:

@@ -1,9 +1,8 @@
 """One page of the Hub's listing becomes Arrow columns; what cannot be trusted becomes findings.
 
-A row without a usable identity is set aside whole (`quarantined`); a single bad value becomes null. The
-common page is converted column by column in bulk, and only a column that does not convert is looked at
-value by value, so what a row gives never depends on its neighbours. What does not belong here: comparing
-with earlier days (`snapshot`).
+A row without a usable identity is set aside whole (`quarantined`); a single bad value becomes null, unless it
+has one right reading and is to be mended (`fixes`). What does not belong here: reading one column
+(`row_reader`), comparing with earlier days (`snapshot`).
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gguf_assets.catalogue.findings import Finding, shown
+from gguf_assets.catalogue.fixes import IDENTITY, NAME, fix_findings, mended
+from gguf_assets.catalogue.row_reader import RowReader
 from gguf_assets.catalogue.schema import STRINGS, TIMESTAMP
 from gguf_assets.jsontext import parse_json
 
@@ -44,18 +44,9 @@ LISTED = pa.schema(
 )
 """Columns of a parsed page; `siblings` is null where the listing carries no file names (census)."""
 
-COUNTER_LIMIT = 10**15
-"""Counters above this are no counters: the whole Hub has not been downloaded that often."""
-
-TIME_RANGE = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
-"""Times outside are none of the Hub's; Arrow would take years that Python cannot hold."""
-
 HUB_ID_PATTERN = r"^[0-9a-f]{24}$"
-SHA_PATTERN = r"^[0-9a-f]{40}$"
 # The client library's rule for repository names, which also forbids `..` (the Hub has no other names).
 MODEL_ID_PATTERN = r"^([A-Za-z0-9_][A-Za-z0-9_.\-]{0,95}/)?[A-Za-z0-9_][A-Za-z0-9_.\-]{0,95}$"
-
-_NOTHING = type(None)
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class ListedPage:
 
     Attributes:
         models: the rows that can be trusted, schema `LISTED`, in the page's order.
-        findings: what was set aside or made null.
+        findings: what was set aside, made null or mended.
         quarantined: number of rows set aside.
         not_gguf: rows left out because neither tag nor file says GGUF.
     """
@@ -75,18 +66,19 @@ class ListedPage:
     not_gguf: int
 
 
-def parse_listing_page(name: str, content: bytes) -> ListedPage:
+def parse_listing_page(name: str, content: bytes, *, fix: bool = False) -> ListedPage:
     """Parse one captured page.
 
     Args:
         name: the page's name in the capture, named in findings.
         content: the raw answer, a JSON array of models.
+        fix: whether values with one right reading are mended (`fixes`) instead of being taken as unknown.
 
     Raises:
         ValueError: the page is no JSON array (the walk does not store such a page).
     """
     with collector_paused():
-        return _parse(name, content)
+        return _parse(name, content, fix)
 
 
 @contextmanager
@@ -101,13 +93,13 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _parse(name: str, content: bytes) -> ListedPage:
+def _parse(name: str, content: bytes, fix: bool) -> ListedPage:
     items = parse_json(content)
     if not isinstance(items, list):
         raise ValueError(f"{name} is no JSON array")
-    rows, findings = identified_rows(name, items)
+    rows, findings = identified_rows(name, items, fix=fix)
     quarantined = len(items) - len(rows)
-    reader = RowReader(rows, findings)
+    reader = RowReader(rows, findings, fix=fix)
     columns = {
         "hub_id": pa.array([row["_id"] for row in rows], pa.string()),
         "model_id": pa.array([row["id"] for row in rows], pa.string()),
@@ -117,10 +109,10 @@ def _parse(name: str, content: bytes) -> ListedPage:
         "downloads": reader.counters("downloads"),
         "downloads_all_time": reader.counters("downloadsAllTime"),
         "likes": reader.counters("likes"),
-        "trending_score": reader.column("trendingScore", pa.float64(), int, float, convert=_number),
+        "trending_score": reader.numbers("trendingScore"),
         "gated": reader.access("gated"),
-        "private": reader.column("private", pa.bool_(), bool),
-        "disabled": reader.column("disabled", pa.bool_(), bool),
+        "private": reader.truths("private"),
+        "disabled": reader.truths("disabled"),
         "library_name": reader.texts("library_name"),
         "pipeline_tag": reader.texts("pipeline_tag"),
         "tags": reader.tags(),
@@ -132,8 +124,10 @@ def _parse(name: str, content: bytes) -> ListedPage:
     return ListedPage(kept, tuple(findings), quarantined, len(models) - len(kept))
 
 
-def identified_rows(page: str, items: list[Any]) -> tuple[list[dict[str, Any]], list[Finding]]:
-    """Return the rows with a usable `_id` and `id`, and findings about the others."""
+def identified_rows(
+    page: str, items: list[Any], *, fix: bool = False
+) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """Return the rows with a usable `_id` and `id`, and findings about the others and what was mended."""
     try:
         ids = pa.array([item["_id"] for item in items], pa.string())
         names = pa.array([item["id"] for item in items], pa.string())
@@ -141,9 +135,15 @@ def identified_rows(page: str, items: list[Any]) -> tuple[list[dict[str, Any]], 
             return items, []
     except (pa.ArrowTypeError, TypeError, KeyError):
         pass  # some row is broken: find out which
-    rows, findings = [], []
+    rows: list[dict[str, Any]] = []
+    findings: list[Finding] = []
     for position, item in enumerate(items):
         problem = _identity_problem(item)
+        if problem is not None and fix and isinstance(item, dict):
+            better, made = _with_mended_identity(item)
+            if _identity_problem(better) is None:
+                item, problem = better, None
+                findings += made
         if problem is None:
             rows.append(item)
             continue
@@ -169,6 +169,18 @@ def _identity_problem(item: Any) -> tuple[str, str, object] | None:
         if not isinstance(value, str) or not fits(pa.array([value]))[0].as_py():
             return rule, f"`{key}` is not what the Hub uses as one; row set aside", value
     return None
+
+
+def _with_mended_identity(item: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """Return a copy of the row with what can be mended of `_id` and `id`, and the findings that say so."""
+    hub_id, of_id = mended("_id", item.get("_id"), IDENTITY)
+    model_id, of_name = mended("id", item.get("id"), NAME)
+    findings = [
+        finding
+        for key, steps in (("_id", of_id), ("id", of_name))
+        for finding in fix_findings(key, steps, hub_id=hub_id, model_id=model_id)
+    ]
+    return {**item, "_id": hub_id, "id": model_id}, findings
 
 
 def _are_ids(values: pa.Array) -> pa.Array:
@@ -208,193 +220,3 @@ def _any_of(lists: pa.Array, test: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """Return for every list whether any of its values passes; null lists give false."""
     hits = pc.unique(pc.list_parent_indices(lists).filter(test(pc.list_flatten(lists))))
     return pc.is_in(pa.array(range(len(lists)), hits.type), value_set=hits)
-
-
-class _UnusableError(Exception):
-    """A value does not fit its column; the argument is the rule it breaks."""
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise _UnusableError("wrong_type")
-    return float(value)
-
-
-def _counter(value: Any) -> int:
-    if type(value) is not int:
-        raise _UnusableError("wrong_type")
-    return min(value, COUNTER_LIMIT + 1)  # out of range either way, but an int64
-
-
-def _access(value: Any) -> str:
-    if value is False:
-        return "no"
-    if value not in ("auto", "manual"):
-        raise _UnusableError("wrong_type")
-    return str(value)
-
-
-def _tag_list(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        raise _UnusableError("wrong_type")
-    return value
-
-
-def _time(value: Any) -> datetime:
-    if not isinstance(value, str):
-        raise _UnusableError("wrong_type")
-    try:
-        moment = datetime.fromisoformat(value)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise _UnusableError("malformed") from None
-    if not TIME_RANGE[0] <= moment < TIME_RANGE[1]:
-        raise _UnusableError("out_of_range")
-    return moment
-
-
-class RowReader:
-    """Reads one column after the other off rows with usable identities, noting what does not fit."""
-
-    def __init__(self, rows: list[dict[str, Any]], findings: list[Finding]) -> None:
-        self.rows = rows
-        self.findings = findings
-
-    def column(
-        self, key: str, kind: pa.DataType, *types: type, convert: Callable[[Any], Any] | None = None
-    ) -> pa.Array:
-        """Convert the values of a key; a missing one is null.
-
-        The types are looked at first because Arrow on its own takes 1.5 for 1, true for 1.0 and a text for
-        the list of its letters.
-
-        Args:
-            key: key of the values in the rows.
-            kind: Arrow type of the column.
-            types: types of values that Arrow may convert in bulk, besides null.
-            convert: converts a single value where that fails, and raises `_UnusableError`; by default values
-                of the types are taken as they are.
-        """
-        values = [row.get(key) for row in self.rows]
-        if set(map(type, values)) <= {*types, _NOTHING}:
-            try:
-                return pa.array(values, kind)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-                pass  # an element of a list, or a number that Arrow does not take
-
-        def of_these_types(value: Any) -> Any:
-            if type(value) not in types:
-                raise _UnusableError("wrong_type")
-            return value
-
-        return self._one_by_one(key, values, kind, convert or of_these_types)
-
-    def texts(self, key: str) -> pa.Array:
-        """Return texts."""
-        return self.column(key, pa.string(), str)
-
-    def hashes(self, key: str) -> pa.Array:
-        """Return commit ids; anything else is null."""
-        texts = self.texts(key)
-        return self._unless(key, texts, pc.invert(pc.match_substring_regex(texts, SHA_PATTERN)), "malformed")
-
-    def counters(self, key: str) -> pa.Array:
-        """Return counters; impossible ones are null."""
-        numbers = self.column(key, pa.int64(), int, convert=_counter)
-        outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, COUNTER_LIMIT))
-        return self._unless(key, numbers, outside, "out_of_range")
-
-    def access(self, key: str) -> pa.Array:
-        """Return how a repository is gated: `no`, `auto` or `manual`."""
-        values = [row.get(key) for row in self.rows]
-        if all(value is False for value in values):
-            return pa.repeat(pa.scalar("no"), len(values))
-        return self._one_by_one(key, values, pa.string(), _access)
-
-    def times(self, key: str) -> pa.Array:
-        """Return times in UTC; those outside `TIME_RANGE` are null."""
-        values = [row.get(key) for row in self.rows]
-        if set(map(type, values)) <= {str, _NOTHING}:
-            try:
-                times = pa.array(values, pa.string()).cast(TIMESTAMP)
-            except pa.ArrowInvalid:
-                pass  # not all in the Hub's own form
-            else:
-                low, high = (pa.scalar(limit, TIMESTAMP) for limit in TIME_RANGE)
-                if pc.all(pc.and_(pc.less_equal(low, times), pc.less(times, high)), min_count=0).as_py():
-                    return times
-        return self._one_by_one(key, values, TIMESTAMP, _time)
-
-    def tags(self) -> pa.Array:
-        """Return the lists of tags."""
-        lists = self.column("tags", STRINGS, list, convert=_tag_list)
-        if lists.flatten().null_count == 0:
-            return lists
-        return self._one_by_one("tags", [row.get("tags") for row in self.rows], STRINGS, _tag_list)
-
-    def siblings(self) -> pa.Array:
-        """Return the lists of file names."""
-        lists = [row.get("siblings") for row in self.rows]
-        if set(map(type, lists)) <= {list, _NOTHING}:
-            try:
-                names = pa.array(
-                    [None if files is None else [file["rfilename"] for file in files] for files in lists],
-                    STRINGS,
-                )
-            except (pa.ArrowTypeError, TypeError, KeyError):
-                pass  # some entry is broken: find out which
-            else:
-                if names.flatten().null_count == 0:
-                    return names
-        return pa.array([self._file_names(row) for row in self.rows], STRINGS)
-
-    def _file_names(self, row: dict[str, Any]) -> list[str] | None:
-        """Return the usable file names of one row whose siblings do not all convert."""
-        files = row.get("siblings")
-        if files is None:
-            return None
-        if not isinstance(files, list):
-            self._note(row, "siblings", "wrong_type", files)
-            return None
-        names = []
-        for file in files:
-            name = file.get("rfilename") if isinstance(file, dict) else None
-            if isinstance(name, str):
-                names.append(name)
-            else:
-                self._note(row, "siblings", "wrong_type", file)
-        return names
-
-    def _one_by_one(
-        self, key: str, values: list[Any], kind: pa.DataType, convert: Callable[[Any], Any]
-    ) -> pa.Array:
-        """Convert value by value; what does not fit becomes null, with a finding."""
-        converted: list[Any] = []
-        for row, value in zip(self.rows, values, strict=True):
-            try:
-                converted.append(None if value is None else convert(value))
-            except _UnusableError as problem:
-                converted.append(None)
-                self._note(row, key, str(problem), value)
-        return pa.array(converted, kind)
-
-    def _unless(self, key: str, values: pa.Array, bad: pa.Array, rule: str) -> pa.Array:
-        """Make the bad values null, with a finding each."""
-        if not pc.any(bad).as_py():
-            return values
-        for position in pc.indices_nonzero(bad).to_pylist():
-            row = self.rows[position]
-            self._note(row, key, rule, row.get(key))
-        return pc.if_else(pc.fill_null(bad, False), None, values)
-
-    def _note(self, row: dict[str, Any], key: str, rule: str, value: object) -> None:
-        self.findings.append(
-            Finding(
-                rule,
-                "warning",
-                f"`{key}` of the listing row is not usable; taken as unknown",
-                hub_id=row["_id"],
-                model_id=row["id"],
-                value=f"{key}={shown(value)}",
-            )
-        )

@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
 _BITS = {
     "F32": 32.1, "F16": 16.3, "BF16": 16.2, "FP8": 8.3, "INT8": 8.7, "INT4": 4.8,
     "Q8": 8.7, "Q8_0": 8.71, "Q8_1": 9.2, "Q8_K": 8.7, "Q8_K_XL": 10.1, "Q8_KV": 8.5, "I8_S": 8.3,
@@ -85,6 +90,9 @@ _EFFECTIVE_SIZES = {2: 4_460_000_000, 4: 6_870_000_000}
 _EXPERT_SHARE = 5 / 6
 """Part of `8x7B` that such a model holds: the experts share the attention (Mixtral: 46.7 of 56)."""
 
+_SMALLEST_EXPERT = 1.0
+"""Billions of parameters of an expert below which embeddings, held once, outweigh what is shared."""
+
 _FEWEST_MILLIONS = 10
 """Fewer millions are context lengths (`7B-1M`)."""
 
@@ -94,7 +102,7 @@ def stated_parameters(name: str) -> int | None:
 
     `8B`, `1.5b`, `1_5b` and `270M` are counts; `8x7B` is the total of a mixture, of `30B-A3B` the total
     counts; `E2B` and `E4B` stand for what those models hold. None when the name states no count, counts that
-    differ, or active parameters only (`17B-16E`).
+    differ, active parameters only (`17B-16E`), or experts of less than a billion (`256x135M`).
     """
     if _ACTIVE_ONLY.search(name):
         return None
@@ -106,6 +114,32 @@ def stated_parameters(name: str) -> int | None:
                 continue
             number /= 1000
         if match["experts"]:
+            if number < _SMALLEST_EXPERT:
+                return None
             number *= int(match["experts"]) * _EXPERT_SHARE
         counts.add(round(number * 1e9))
     return counts.pop() or None if len(counts) == 1 else None
+
+
+_OWN_BITS = "gpt-oss"
+"""The architecture whose experts are stored in MXFP4 whatever the label of a file says."""
+
+
+def keeps_own_bits(models: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Return for which models sizes say nothing about labels: gpt-oss, and what was made of it.
+
+    By the header, or where that is unknown by the names of the model and its bases.
+
+    Args:
+        models: n rows with model_id, base_models and architecture.
+    """
+    names, bases, header = (_array(models[name]) for name in ("model_id", "base_models", "architecture"))
+    by_name = np.array(pc.match_substring(names, _OWN_BITS, ignore_case=True))
+    of_it = pc.match_substring(pc.list_flatten(bases), _OWN_BITS, ignore_case=True)
+    by_name[np.asarray(pc.list_parent_indices(bases).filter(of_it))] = True
+    stated = np.asarray(pc.fill_null(pc.equal(header, _OWN_BITS), False))
+    return np.where(np.asarray(pc.is_valid(header)), stated, by_name)
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -149,7 +149,10 @@ MODELS = Dataset(
         Column("trending_score", pa.float64(), "The Hub's own trending score."),
         Column("counters_observed_at", TIMESTAMP, "When the counters of this row were read off the Hub."),
         Column(
-            "counters_stalled", pa.bool_(), "Whether the Hub's counters stood still; null while not judged."
+            "counters_stalled",
+            pa.bool_(),
+            "Whether `downloads`, `downloads_all_time` and `likes` are all what they were on the baseline "
+            "day (unknown equals unknown); null without a row there, and for rows not listed today.",
         ),
         _BASELINE,
         Column("gated", pa.string(), "Access: `no`, `auto` (granted on request) or `manual`.", allowed=GATED),
@@ -246,7 +249,12 @@ FILES = Dataset(
             "8 x bytes of file or complete set / parameters; null while either is unknown.",
         ),
         Column(
-            "memory_bytes_estimate", pa.int64(), "Estimated memory needed to run it; null while not judged."
+            "memory_bytes_estimate",
+            pa.int64(),
+            "Rule of thumb for the memory that inference takes: 1.2 x bytes of the file or of its complete "
+            "shard set, rounded up (20 % on top of the weights: EleutherAI, Transformer Math 101); long "
+            "contexts take more. Only for files with role `model`; null while the bytes are unknown.",
+            minimum=0,
         ),
         Column(
             "flags",

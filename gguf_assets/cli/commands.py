@@ -10,15 +10,18 @@ import os
 import signal
 import sys
 import warnings
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gguf_assets import __version__
+from gguf_assets.cli.analysis import sql
 from gguf_assets.cli.config import config_app
+from gguf_assets.cli.days import chosen_day
 from gguf_assets.cli.exits import FAILED, Json, clear, print_json, show_tracebacks
+from gguf_assets.cli.quality import rules
+from gguf_assets.cli.reports import report
 from gguf_assets.cli.terminal import how_much_is_shown, open_terminal
 from gguf_assets.errors import ErrorCategory, Refused
 
@@ -64,28 +67,6 @@ def options(
 ) -> None:
     """One trustworthy picture a day of all GGUF models on the Hugging Face Hub, as Parquet."""
     show_tracebacks(how_much_is_shown(os.environ, debug=debug), refusals=debug)
-
-
-def _day(text: str | None, option: str = "--date") -> date | None:
-    """Return the day an option names.
-
-    Raises:
-        Refused: it is no date.
-    """
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text) if len(text) == len("YYYY-MM-DD") else _no_date(text, option)
-    except ValueError:
-        return _no_date(text, option)
-
-
-def _no_date(text: str, option: str) -> date:
-    raise Refused(
-        f"{option} {text!r} is no date: it must look like 2026-01-31 (YYYY-MM-DD)",
-        category=ErrorCategory.CONFIGURATION,
-        remedy="Leave it out for the Hub's present day.",
-    )
 
 
 @app.command()
@@ -134,7 +115,7 @@ def sync(
             category=ErrorCategory.CONFIGURATION,
             remedy="gguf-assets sync --mode full",
         )
-    chosen, asked = _day(day), SyncMode(mode)
+    chosen, asked = chosen_day(day), SyncMode(mode)
     from gguf_assets.orchestration.config import checked_overrides, parsed_overrides
     from gguf_assets.orchestration.dry_run import ASKED_FOR, dry_run, dry_run_setting
     from gguf_assets.settings.load import load_settings
@@ -186,7 +167,7 @@ def rederive(
     """
     from gguf_assets.printing import ProgressBars
 
-    days = _day(first, "--from"), _day(last, "--to")
+    days = chosen_day(first, "--from"), chosen_day(last, "--to")
     if None not in days and days[0] > days[1]:  # type: ignore[operator]
         raise Refused(
             f"--from {days[0]} lies after --to {days[1]}",
@@ -227,23 +208,9 @@ def status(
         print_overview(facts, shown)
 
 
-@app.command()
-@clear
-def report(
-    day: Annotated[
-        str | None,
-        typer.Option("--date", metavar="DAY", help="The day; the latest published one if left out."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the report of a day."""
-    from gguf_assets.orchestration.overview import stored_report
-
-    chosen, text = stored_report(os.environ, _day(day))
-    if as_json:
-        print_json({"date": chosen.isoformat(), "report": text})
-    else:
-        typer.echo(text)
+app.command()(report)
+app.command()(rules)
+app.command()(sql)
 
 
 @app.command()
@@ -322,7 +289,7 @@ def hub_serve(
         )
         sys.stdout.flush()
 
-    serve(source, day=_day(day, "--day"), port=port, announce=announce)
+    serve(source, day=chosen_day(day, "--day"), port=port, announce=announce)
 
 
 @hub_app.command("generate")
@@ -337,7 +304,9 @@ def hub_generate(
     """Write a believable Hub that changes day by day, in the format that `hub serve` serves."""
     from gguf_assets.demo.generate import GeneratedHub, write_generated
 
-    hub = GeneratedHub(seed=seed, repositories=repositories, days=days, last_day=_day(last_day, "--last-day"))
+    hub = GeneratedHub(
+        seed=seed, repositories=repositories, days=days, last_day=chosen_day(last_day, "--last-day")
+    )
     for path in write_generated(hub, folder, on_day=lambda path: typer.echo(f"wrote {path}")):
         if path.suffix == ".json":
             typer.echo(f"wrote {path} (what truly happened from day to day)")

@@ -167,7 +167,7 @@ def obtain_capture(sync: Sync, day: date, request: CaptureRequest) -> Listing:
             sync.stage(f"Nothing is fetched: {day} has a complete capture, run {stored.run:02d}", None)
             if not is_past(store, day):  # a past day is derived again, which is no look at the Hub
                 sync.note_start(stored, stored.last_hub_date)
-            return Listing.of(stored)
+            return Listing.of(stored, fix=sync.loaded.settings.validation.enable_automatic_fixes)
     capture = unfinished_capture(store, sync.hub, day, request, sync_rules(sync.loaded))
     if capture is None:
         capture = _begin(sync, day, request)

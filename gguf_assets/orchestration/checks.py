@@ -1,28 +1,22 @@
-"""The asset checks: which verdicts of `quality/` the UI shows, and which of them stop publishing.
+"""The asset checks that are about no rules: completeness, file details, discovery routes.
 
-The checks are results of `validation_report` itself, so each run judges its own day; the verdict is also
-stored with the candidate, where `published_catalogue` reads it again whoever launches it.
+All checks are results of `validation_report` itself, so each run judges its own day; the verdict is also
+stored with the candidate, where `published_catalogue` reads it again whoever launches it. Not here: the
+checks of the groups of rules (`rule_checks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import dagster as dg
 
 from gguf_assets.hub.routes import ROUTES
-from gguf_assets.quality.completeness import Completeness, Gate
-from gguf_assets.quality.rules import RULES, ValidationResult
+from gguf_assets.quality.completeness import Completeness, Gate, as_text, file_detail_coverage
 from gguf_assets.store.capture_manifest import RouteEntry
 
 ASSET = "validation_report"
-COMPLETENESS, RULES_KEPT, DETAILS, WARNINGS, ROUTES_AGREE = (
-    "completeness",
-    "rules_for_publishing",
-    "file_detail_coverage",
-    "warnings",
-    "discovery_routes",
-)
+COMPLETENESS, DETAILS, ROUTES_AGREE = "completeness", "file_detail_coverage", "discovery_routes"
 
 SPECS = [
     dg.AssetCheckSpec(
@@ -32,15 +26,11 @@ SPECS = [
         description="Coverage x fill reaches validation.min_completeness_score.",
     ),
     dg.AssetCheckSpec(
-        RULES_KEPT,
+        DETAILS,
         asset=ASSET,
-        blocking=True,
-        description="No rule is broken without which a day must not be published.",
+        description="The share of models whose file details are known at their sha reaches "
+        "validation.min_file_detail_coverage. It is low by necessity after a first run, so it never blocks.",
     ),
-    dg.AssetCheckSpec(
-        DETAILS, asset=ASSET, description="Share of models whose file details are known at their sha."
-    ),
-    dg.AssetCheckSpec(WARNINGS, asset=ASSET, description="Rules of lower severity."),
     dg.AssetCheckSpec(
         ROUTES_AGREE,
         asset=ASSET,
@@ -48,87 +38,42 @@ SPECS = [
     ),
 ]
 
-
 NEVERTHELESS = "published nevertheless: error_handling.preserve_data_on_failure is off"
 
 
 def completeness_result(
-    completeness: Completeness, gate: Gate, enabled: bool, *, waived: bool = False
+    completeness: Completeness, gate: Gate, *, minimum: float, enabled: bool, waived: bool = False
 ) -> dg.AssetCheckResult:
     """Return the verdict on completeness; a check that is switched off says so and is no pass.
 
     Args:
         completeness: how complete the day is.
         gate: whether that is enough.
+        minimum: the smallest score that may be published.
         enabled: whether it counts.
         waived: whether the day is published whatever the verdict is; it then only warns.
     """
-    if not enabled:
-        return _skipped(COMPLETENESS, "validation.enable_completeness_checking is off")
-    metadata: dict[str, float | int] = {
+    metadata: dict[str, float | int | bool] = {
         "score": completeness.score,
+        "minimum": minimum,
         "fill": completeness.fill,
-        **{name: value for name, value in completeness.parts.items() if not isinstance(value, bool)},
+        **({} if completeness.coverage is None else {"coverage": completeness.coverage}),
+        **completeness.parts,
     }
-    if completeness.coverage is not None:
-        metadata["coverage"] = completeness.coverage
-    elif gate.passed:
-        return dg.AssetCheckResult(
-            check_name=COMPLETENESS,
-            passed=False,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"No independent count: {gate.text}",
-            metadata=metadata,
-        )
+    if not enabled:
+        off = f"validation.enable_completeness_checking is off; {gate.text}"
+        return _skipped(COMPLETENESS, off, **metadata)
+    text = gate.text
+    if completeness.coverage is None and gate.passed:
+        text = f"No independent count: {gate.text}"
+    if not gate.passed and waived:
+        text = f"{gate.text}; {NEVERTHELESS}"
     return dg.AssetCheckResult(
         check_name=COMPLETENESS,
-        passed=gate.passed,
-        severity=_blocking_severity(waived),
-        description=gate.text if gate.passed or not waived else f"{gate.text}; {NEVERTHELESS}",
-        metadata=metadata,
-    )
-
-
-def rules_result(result: ValidationResult, *, waived: bool = False) -> dg.AssetCheckResult:
-    """Return the verdict on the rules that stop publishing.
-
-    Args:
-        result: what the rules found.
-        waived: whether the day is published whatever the verdict is; it then only warns.
-    """
-    counts = {name: result.counts[name] for name, rule in RULES.items() if rule.severity == "error"}
-    kept = sum(result.checked[name] == "passed" for name in counts)
-    text = "broken: " + ", ".join(result.blocking) if result.blocking else f"{kept} rules kept"
-    text += _not_applied(result, counts)
-    if not result.publishable and waived:
-        text += f"; {NEVERTHELESS}"
-    return dg.AssetCheckResult(
-        check_name=RULES_KEPT,
-        passed=kept == len(counts),
-        severity=dg.AssetCheckSeverity.WARN if result.publishable else _blocking_severity(waived),
+        passed=gate.passed and completeness.coverage is not None,
+        severity=dg.AssetCheckSeverity.WARN if gate.passed else blocking_severity(waived),
         description=text,
-        metadata=dict(counts),
-    )
-
-
-def warnings_result(result: ValidationResult, set_aside: Mapping[str, int]) -> dg.AssetCheckResult:
-    """Return what was found that does not stop publishing, by rule.
-
-    Args:
-        result: what the rules found.
-        set_aside: what the derivation set aside, by rule.
-    """
-    rules = [name for name, rule in RULES.items() if rule.severity != "error"]
-    counts = {**{name: result.counts[name] for name in rules}, **set_aside}
-    found = {name: count for name, count in counts.items() if count}
-    left_out = _not_applied(result, rules)
-    text = ", ".join(f"{name}: {count:,}" for name, count in found.items()) or "nothing found"
-    return dg.AssetCheckResult(
-        check_name=WARNINGS,
-        passed=not found and not left_out,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=text + left_out,
-        metadata=counts,
+        metadata=metadata,
     )
 
 
@@ -177,38 +122,39 @@ def routes_result(
     )
 
 
-def details_result(known: int, models: int, coverage: float | None) -> dg.AssetCheckResult:
-    """Return how far file details are known; low by necessity after a first run, so it only warns."""
+def details_result(known: int, models: int, minimum: float) -> dg.AssetCheckResult:
+    """Return how far file details are known; low by necessity after a first run, so it only warns.
+
+    Args:
+        known: models whose file details are known at their sha.
+        models: all of them.
+        minimum: the share, 0 to 1, below which it warns.
+    """
+    share = file_detail_coverage(known, models)
+    passed = share is not None and share >= minimum
+    relation = "reaches" if passed else "is below"
+    text = f"file details known for {known:,} of {models:,} models"
+    if share is not None:
+        text += f": {as_text(share)} {relation} {minimum:g} (validation.min_file_detail_coverage)"
     return dg.AssetCheckResult(
         check_name=DETAILS,
-        passed=known == models,
+        passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"file details known for {known:,} of {models:,} models",
-        metadata={"known": known, "models": models, "share": 0.0 if coverage is None else coverage},
+        description=text,
+        metadata={"known": known, "models": models, "share": share or 0.0, "minimum": minimum},
     )
 
 
-def _blocking_severity(waived: bool) -> dg.AssetCheckSeverity:
+def blocking_severity(waived: bool) -> dg.AssetCheckSeverity:
+    """Return the severity of a check that stops publishing, unless the day is published nevertheless."""
     return dg.AssetCheckSeverity.WARN if waived else dg.AssetCheckSeverity.ERROR
 
 
-def _not_applied(result: ValidationResult, names: Iterable[str]) -> str:
-    """Return in words which of these rules were not applied, or not to everything; empty for none."""
-    chosen = set(names)
-    skipped = [name for name in result.named("skipped") if name in chosen]
-    unchecked = [name for name in result.named("not checked") if name in chosen]
-    text = "; skipped: " + ", ".join(skipped) if skipped else ""
-    if result.unfinished is not None:
-        limit = "validation.validation_timeout_seconds"
-        text += f"; time was up ({limit}) before {result.unfinished} were checked"
-    return text + (", so not checked: " + ", ".join(unchecked) if unchecked else "")
-
-
-def _skipped(name: str, why: str) -> dg.AssetCheckResult:
+def _skipped(name: str, why: str, **metadata: float) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"skipped: {why}",
-        metadata={"skipped": True},
+        metadata={"skipped": True, **metadata},
     )

@@ -59,9 +59,9 @@ class Listing:
     undated: int
 
     @classmethod
-    def of(cls, capture: Capture) -> Listing:
-        """Read the heads of a capture's pages."""
-        heads = distinct_heads(parse_heads(name, content) for name, content in capture.iter_pages())
+    def of(cls, capture: Capture, *, fix: bool) -> Listing:
+        """Read the heads of a capture's pages; `fix` as `parse_heads` has it."""
+        heads = distinct_heads(parse_heads(name, content, fix=fix) for name, content in capture.iter_pages())
         start = capture.plan.window_start
         inside = heads.num_rows if start is None else count_in_window(heads, datetime.fromisoformat(start))
         return cls(capture, heads, inside, int(heads["last_modified"].null_count))
@@ -76,7 +76,8 @@ def turned_full_if_changed(sync: Sync, capture: Capture) -> Listing:
     Raises:
         TransientError, PermanentError: the Hub, the disk.
     """
-    listing, plan = Listing.of(capture), capture.plan
+    fix = sync.loaded.settings.validation.enable_automatic_fixes
+    listing, plan = Listing.of(capture, fix=fix), capture.plan
     listed = listing.heads.num_rows
     if plan.mode == SyncMode.FULL:
         sync.log(processing_all_text(listed))
@@ -110,7 +111,7 @@ def turned_full_if_changed(sync: Sync, capture: Capture) -> Listing:
         sync.log(f"The Hub has left {capture.day}: the sync stays incremental, a full one follows")
         return listing
     sync.log(SWITCHING)
-    listing = Listing.of(walk_new(sync, capture.day, full, first))
+    listing = Listing.of(walk_new(sync, capture.day, full, first), fix=fix)
     sync.log(processing_all_text(listing.heads.num_rows))
     return listing
 
@@ -148,8 +149,9 @@ def _walk_routes(sync: Sync, capture: Capture, heads: pa.Table) -> None:
 
 
 def _ask_after_absent(sync: Sync, capture: Capture, heads: pa.Table, baseline: PublishedManifest) -> None:
-    store, limit = sync.store, sync.loaded.settings.validation.removal_confirm_limit
-    seen = pa.concat_tables([heads, *route_heads(capture)])
+    store, validation = sync.store, sync.loaded.settings.validation
+    limit, fix = validation.removal_confirm_limit, validation.enable_automatic_fixes
+    seen = pa.concat_tables([heads, *route_heads(capture, fix=fix)])
     known = store.published_tables(baseline.day).model_columns(list(BASELINE_COLUMNS))
     absent = absent_models(known, _one(seen["hub_id"]), _one(seen["model_id"]))
     sink = capture.open_absences(absent.num_rows, anonymous=sync.hub.anonymous)
@@ -158,7 +160,7 @@ def _ask_after_absent(sync: Sync, capture: Capture, heads: pa.Table, baseline: P
     ]
     # Kept with the answers; a token given only now makes the 401s of an earlier run prove nothing.
     sink.entry.anonymous &= sync.hub.anonymous
-    _adopt_verdicts(store, capture, sink, baseline, {model.hub_id for model in models})
+    _adopt_verdicts(store, capture, sink, baseline, {model.hub_id for model in models}, fix=fix)
     ask_after(
         sync.hub,
         models,
@@ -175,10 +177,10 @@ def _ask_after_absent(sync: Sync, capture: Capture, heads: pa.Table, baseline: P
         sync.log(f"{absent.num_rows} models are absent: {entry.asked} asked for by name, {left} left{proof}")
 
 
-def route_heads(capture: Capture) -> list[pa.Table]:
-    """Return the heads of what the further routes saw, page by page."""
+def route_heads(capture: Capture, *, fix: bool) -> list[pa.Table]:
+    """Return the heads of what the further routes saw, page by page; `fix` as `parse_heads` has it."""
     return [
-        parse_heads(name, content, filtered=False)
+        parse_heads(name, content, filtered=False, fix=fix)
         for route in capture.routes
         for name, content in capture.iter_route_pages(route)
     ]
@@ -191,13 +193,20 @@ def _controls(heads: pa.Table) -> list[NamedModel]:
 
 
 def _adopt_verdicts(
-    store: Store, capture: Capture, sink: AbsenceAnswers, baseline: PublishedManifest, absent: set[str]
+    store: Store,
+    capture: Capture,
+    sink: AbsenceAnswers,
+    baseline: PublishedManifest,
+    absent: set[str],
+    *,
+    fix: bool,
 ) -> None:
     """Take over what captures since the baseline have proven: answers are kept while the absence lasts."""
     proven: dict[str, StoredAnswer] = {}
     for day, run in _captures_since(store, baseline, capture):
         try:
-            proven = _proven_after(store.captures.open(day, run), proven, anonymous=sink.entry.anonymous)
+            other = store.captures.open(day, run)
+            proven = _proven_after(other, proven, anonymous=sink.entry.anonymous, fix=fix)
         except PermanentError:  # damaged: who was seen in it is not known, and asking again is cheap
             proven = {}
     for hub_id, answer in proven.items():
@@ -219,14 +228,14 @@ def _captures_since(
 
 
 def _proven_after(
-    capture: Capture, proven: dict[str, StoredAnswer], *, anonymous: bool
+    capture: Capture, proven: dict[str, StoredAnswer], *, anonymous: bool, fix: bool
 ) -> dict[str, StoredAnswer]:
     """Return who is proven to be gone after a capture, given who was before it and is not seen in it."""
     entry, answers = capture.absence, list(capture.iter_absences())
     there = {answer.hub_id for answer in answers if answer.status == 200}
     if proven:
-        pages = (parse_heads(name, content) for name, content in capture.iter_pages())
-        for heads in (*pages, *route_heads(capture)):
+        pages = (parse_heads(name, content, fix=fix) for name, content in capture.iter_pages())
+        for heads in (*pages, *route_heads(capture, fix=fix)):
             there.update(heads["hub_id"].to_pylist())
     still = {hub_id: answer for hub_id, answer in proven.items() if hub_id not in there}
     if entry is None or not (entry.done and entry.trusted):

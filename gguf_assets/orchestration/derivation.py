@@ -103,15 +103,15 @@ def capture_of_run(store: Store, day: date, run_id: str) -> Capture:
     return capture
 
 
-def absences_of(capture: Capture) -> Absences:
-    """Return what the capture's answers about absent models prove."""
+def absences_of(capture: Capture, *, fix: bool) -> Absences:
+    """Return what the capture's answers about absent models prove; `fix` as `parse_listing_page` has it."""
     entry = capture.absence
     if entry is None:
         return Absences()
-    return judge_absences(capture.iter_absences(), trusted=entry.trusted, anonymous=entry.anonymous)
+    return judge_absences(capture.iter_absences(), trusted=entry.trusted, anonymous=entry.anonymous, fix=fix)
 
 
-def extras_of(store: Store, source: Source, absences: Absences, *, merged: bool) -> Extras:
+def extras_of(store: Store, source: Source, absences: Absences, *, merged: bool, fix: bool) -> Extras:
     """Return what is there besides the walk: seen by the capture's other routes, or found by name.
 
     Args:
@@ -119,10 +119,13 @@ def extras_of(store: Store, source: Source, absences: Absences, *, merged: bool)
         source: what is derived.
         absences: what the answers about absent models prove.
         merged: whether a model names every route that saw it, or the first one alone.
+        fix: whether values are mended as `parse_listing_page` does it.
     """
     capture = source.capture
     routes = {
-        route: [parse_listing_page(name, content) for name, content in capture.iter_route_pages(route)]
+        route: [
+            parse_listing_page(name, content, fix=fix) for name, content in capture.iter_route_pages(route)
+        ]
         for route in capture.routes
     }
     baseline = source.baseline
@@ -144,9 +147,10 @@ def first_seen_of(store: Store, source: Source) -> dict[str, date]:
 
 
 def derivation_settings(loaded: LoadedSettings) -> Mapping[str, Any]:
-    """Return the settings that shape a day; recorded in its manifest.
+    """Return the settings that shape a day, as plain JSON values; recorded in its manifest.
 
-    Keys have come over time: a day whose manifest lacks one was made under its default.
+    Thresholds that only colour a check are not among them. Keys have come over time: a day whose manifest
+    lacks one was made under its default.
     """
     settings = loaded.settings
     validation = settings.validation
@@ -158,6 +162,9 @@ def derivation_settings(loaded: LoadedSettings) -> Mapping[str, Any]:
         "enable_completeness_checking": validation.enable_completeness_checking,
         "min_completeness_score": validation.min_completeness_score,
         "enable_quality_scoring": validation.enable_quality_scoring,
+        "enable_automatic_fixes": validation.enable_automatic_fixes,
+        "disabled_rules": sorted(validation.disabled_rules),
+        "quality_scoring": settings.quality_scoring.model_dump(),
     }
 
 

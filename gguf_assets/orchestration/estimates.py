@@ -13,8 +13,10 @@ from gguf_assets.catalogue.expectation import (
     ABSENT,
     CLOCK,
     DETAILS,
+    HEADERS,
     LISTING,
     ROUTES,
+    VERIFICATION,
     Expectation,
     Part,
     allowed_within,
@@ -22,6 +24,7 @@ from gguf_assets.catalogue.expectation import (
     listing_pages,
     middle,
     seconds_within,
+    verification_expected,
     with_controls,
 )
 from gguf_assets.catalogue.sync_plan import WalkKind
@@ -30,7 +33,8 @@ from gguf_assets.errors import PermanentError
 from gguf_assets.hub.absences import CONTROL_EVERY
 from gguf_assets.hub.routes import MOST_PAGES
 from gguf_assets.hub.walk import PAGE_SIZE
-from gguf_assets.orchestration.assets.capture import DETAILS_SECONDS, wanted_details
+from gguf_assets.orchestration.assets.capture import DETAILS_SECONDS, listed_heads, wanted_details
+from gguf_assets.orchestration.verification import allowed_again
 from gguf_assets.settings.limits import effective_limits
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.capture import Capture
@@ -69,7 +73,9 @@ class Estimates:
         """Return what a new walk will cost, after so many requests for the Hub's clock."""
         parts = [self._listing(plan), *self._routes(plan, None), *self._absent(plan, 0)]
         backlog = None if self._reference is None else self._backlog(self._reference)
-        return self._together(clock, [*parts, self._details(plan.detail_limit, backlog)])
+        details = self._details(plan.detail_limit, backlog)
+        again = self._again(plan.detail_limit, details, None)
+        return self._together(clock, [*parts, details, *again])
 
     def of_rest(self, capture: Capture, detail_limit: int | None, clock: int) -> Expectation:
         """Return what is left of an unfinished capture, after so many requests for the Hub's clock."""
@@ -82,7 +88,8 @@ class Estimates:
             if entry is None or not entry.done:
                 parts += self._absent(plan, 0 if entry is None else entry.asked)
             left = None if detail_limit is None else max(0, detail_limit - capture.detail_requests)
-            parts.append(self._rest_of_details(capture, left))
+            details = self._rest_of_details(capture, left)
+            parts += [details, *self._again(detail_limit, details, capture)]
         return self._together(clock, parts)
 
     def of_nothing(self, clock: int) -> Expectation:
@@ -156,13 +163,35 @@ class Estimates:
         if not capture.listing_complete:
             backlog = None if self._reference is None else self._backlog(self._reference)
             return self._details(limit, backlog)
-        targets = wanted_details(self._store, capture)
+        fix = self._loaded.settings.validation.enable_automatic_fixes
+        targets = wanted_details(self._store, capture, listed_heads(capture, fix=fix))
         wanted = sum(not capture.has_answer(target.hub_id, target.sha) for target in targets)
         allowed, bound = self._allowed_details(limit)
         expected = details_expected(allowed, 0.0, wanted)
         return Part(
             DETAILS, expected, f"{wanted:,} models of its listing are left to ask for; {bound}", allowed
         )
+
+    def _again(self, limit: int | None, details: Part, begun: Capture | None) -> list[Part]:
+        """Return what asking again for known details, and reading headers, will cost beside the details."""
+        if self._baseline is None or self._reference is None:
+            return []
+        allowed = allowed_again(self._loaded, limit)
+        entry = None if begun is None else begun.verification
+        asked = 0 if begun is None else begun.verification_requests
+        read = 0 if entry is None else len(entry.heads)
+        parts = []
+        if (requests := max(0, allowed.requests - asked)) > 0:
+            left = None if details.most is None else details.most - (details.requests or 0)
+            known = int(self._reference.figures.get("details_known", self._reference.rows["models"]))
+            expected = verification_expected(requests, known, left)
+            basis = f"{known:,} models of known details, at most {allowed.requests:,} of them a run"
+            most = requests if details.most is None else min(requests, details.most)
+            parts.append(Part(VERIFICATION, expected, f"{basis}, within what the details leave over", most))
+        if (files := max(0, allowed.headers - read)) > 0:
+            basis = f"{files:,} beginnings of files, a request each and one more where the Hub redirects"
+            parts.append(Part(HEADERS, 2 * files, basis))
+        return parts
 
     def _allowed_details(self, limit: int | None) -> tuple[int | None, str]:
         """Return most detail requests of a run, and in words what bounds them."""

@@ -269,8 +269,23 @@ def _state(store: Store, day: date) -> DayState:
     return DayState(day, capture, True, manifest.mode, manifest.rows["models"], manifest.completeness)
 
 
-def stored_report(environ: Mapping[str, str], day: date | None) -> tuple[date, str]:
-    """Return a day and its report.
+@dataclass(frozen=True)
+class StoredReport:
+    """The report of a published day as it is stored.
+
+    Attributes:
+        day: the day.
+        text: the report as Markdown.
+        page: its page for the browser; None where the day has none, as days of older versions.
+    """
+
+    day: date
+    text: str
+    page: Path | None
+
+
+def stored_report(environ: Mapping[str, str], day: date | None) -> StoredReport:
+    """Return the report of a day, of the latest published one when None.
 
     Raises:
         Refused: nothing is published yet, or the day is not.
@@ -286,9 +301,10 @@ def stored_report(environ: Mapping[str, str], day: date | None) -> tuple[date, s
             f"{chosen} is not published. Published days: {days[0]} to {days[-1]} ({len(days)})",
             remedy="`gguf-assets status` lists all days.",
         )
-    path = store.layout.report_file(chosen)
+    path, page = store.layout.report_file(chosen), store.layout.day_page(chosen)
     try:
-        return chosen, path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        return StoredReport(chosen, text, page if page.is_file() else None)
     except FileNotFoundError:
         raise PermanentError(
             f"The report of {chosen} is missing: {path}",

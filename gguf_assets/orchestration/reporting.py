@@ -1,31 +1,38 @@
 """The end of a sync: its report, its figures in the history, and the metadata of the last sync.
 
-Figures come from the manifests and from Dagster's record of the run; the wording is `quality/report`'s.
+Figures come from the manifests (`report_facts`) and from Dagster's record of the run; the wording is
+`quality/report`'s, and the pages are written by `report_pages`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from gguf_assets.atomic import write_atomically
-from gguf_assets.errors import ErrorCategory
+from gguf_assets.errors import ErrorCategory, GgufAssetsError
 from gguf_assets.hub.errors import TRY_CATEGORIES
+from gguf_assets.masking import mask
 from gguf_assets.orchestration.runs import FAILED_BEFORE, REQUESTS_BEFORE
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.capture import Capture
-from gguf_assets.store.datasets import read_table
 from gguf_assets.store.history import SyncMetadata, failure_metadata
 from gguf_assets.store.manifests import PublishedManifest
 from gguf_assets.store.store import Store
+
+if TYPE_CHECKING:
+    from gguf_assets.quality.day_facts import DayFacts, Highlights
 
 _STAGES = {
     "hub_listing": "listing",
@@ -39,29 +46,57 @@ _STAGES = {
 _FAILED = "tries_failed"
 
 
+@dataclass(frozen=True)
+class SyncReport:
+    """What the end of a sync has to say.
+
+    Attributes:
+        text: the report as Markdown.
+        block: the "SYNC MODE REPORT" for the log.
+        figures: numeric figures for the UI: without performance metrics no duration is among them, which the
+            history knows nevertheless.
+        pages: the pages written, that of the day first; empty where they could not be.
+        page_bytes: the bytes of these pages.
+        problem: why the pages could not be written; None when they were.
+    """
+
+    text: str
+    block: str
+    figures: Mapping[str, Any]
+    pages: Sequence[Path]
+    page_bytes: int
+    problem: str | None
+
+
 def report_sync(
     store: Store, loaded: LoadedSettings, instance: dg.DagsterInstance, run: dg.DagsterRun, day: date
-) -> tuple[str, str, dict[str, Any]]:
-    """Write the day's report and, where this run is a sync, its end in the history.
+) -> SyncReport:
+    """Write the day's report and pages and, where this run is a sync, its end in the history.
 
-    Returns:
-        The report as Markdown, the block for the log, and numeric figures for the UI: without performance
-        metrics no duration is among them, which the history knows nevertheless.
+    Raises:
+        PermanentError: the day cannot be read, or the disk refused the report or the history. The pages are a
+            view of what is stored: what keeps them from being written is told, and fails no published day.
     """
+    from gguf_assets.orchestration.report_facts import facts_of, highlights_of
+    from gguf_assets.quality.day_facts import change_counts
+    from gguf_assets.quality.report import day_report, sync_mode_report
+
     manifest = store.published.manifest(day)
     assert manifest is not None, "published_catalogue comes before"
     capture = store.captures.open(day, manifest.capture.run)
     durations = stage_durations(instance, run.run_id)
-    text, block = day_text(store, manifest, capture, durations)
+    facts, highlights = facts_of(manifest, capture, durations), highlights_of(store, manifest)
     requests = run_requests(instance, run)
     for name, tries in failed_tries(_failed_before(run), loaded).items():
         requests[name] = requests.get(name, 0) + tries
-    text += failed_tries_text(requests)
+    text = day_report(facts, highlights) + failed_tries_text(requests)
     write_atomically(store.layout.report_file(day), text.encode())
     measured = loaded.settings.monitoring.enable_performance_metrics
     figures = sync_figures(manifest, requests, durations)
+    is_sync = any(sync.sync_id == run.run_id for sync in store.history.syncs())
+    pages, problem = _pages(store, loaded, facts, highlights, run.run_id, figures if is_sync else None)
     figures |= process_figures() if measured else {}
-    if any(sync.sync_id == run.run_id for sync in store.history.syncs()):
+    if is_sync:
         store.history.write_last_sync(last_sync(capture, manifest, figures))
         # Last of all: a sync that has no end in the history is done again.
         store.history.finished(
@@ -78,7 +113,29 @@ def report_sync(
         for name, value in figures.items()
         if isinstance(value, int | float) and name not in unmeasured
     }
-    return text, block, shown
+    block = sync_mode_report(facts, change_counts(highlights.changes))
+    return SyncReport(text, block, shown, pages, sum(page.stat().st_size for page in pages), problem)
+
+
+def _pages(
+    store: Store,
+    loaded: LoadedSettings,
+    facts: DayFacts,
+    highlights: Highlights,
+    run_id: str,
+    figures: Mapping[str, Any] | None,
+) -> tuple[list[Path], str | None]:
+    """Write the pages and return them, or why they could not be written."""
+    from gguf_assets.orchestration.report_pages import write_pages
+
+    try:
+        return write_pages(store, loaded, facts, highlights, running=run_id, figures=figures), None
+    except Exception as error:  # noqa: BLE001 (what draws may raise anything, and the day is published)
+        # A page of the day as it was before would be taken for this one.
+        with contextlib.suppress(OSError):
+            store.layout.day_page(facts.day).unlink(missing_ok=True)
+        known = isinstance(error, GgufAssetsError)
+        return [], mask(str(error) if known else f"{type(error).__name__}: {error}")
 
 
 def failed_tries(failed: Mapping[ErrorCategory, int], loaded: LoadedSettings) -> dict[str, int]:
@@ -182,6 +239,8 @@ def sync_figures(
 
 def last_sync(capture: Capture, manifest: PublishedManifest, figures: dict[str, Any]) -> SyncMetadata:
     """Return the nine figures of the last sync."""
+    from gguf_assets.orchestration.report_facts import processed
+
     ended = capture.last_hub_date
     return SyncMetadata(
         last_sync_time=None if ended is None else ended.isoformat(),
@@ -192,69 +251,6 @@ def last_sync(capture: Capture, manifest: PublishedManifest, figures: dict[str, 
         models_removed=figures["removed"],
         sync_duration=figures["duration_seconds"],
     )
-
-
-def processed(manifest: PublishedManifest) -> int:
-    """Return how many models a sync worked through: all in a full one, else new, changed and undated ones."""
-    if manifest.mode == "full" or manifest.baseline is None:
-        listed: int = manifest.figures["listed"]
-        return listed
-    changes = manifest.figures.get("changes", {})
-    kinds = ("added", "restored", "recreated", "updated")
-    count: int = sum(changes.get(kind, 0) for kind in kinds) + manifest.figures["undated"]
-    return count
-
-
-def day_text(
-    store: Store, manifest: PublishedManifest, capture: Capture, durations: dict[str, float]
-) -> tuple[str, str]:
-    """Return the report of a published day as Markdown, and the block for the log."""
-    from gguf_assets.quality.completeness import Completeness, Gate
-    from gguf_assets.quality.highlights import Movers, Vocabulary
-    from gguf_assets.quality.report import DayFacts, change_counts, day_report, sync_mode_report
-
-    day, judged = manifest.day, manifest.judged
-    changes = read_table(store.published.file("changes", day))
-    movers, vocabulary = Movers(), Vocabulary()
-    for batch in store.published_tables(day).models(_REPORTED):
-        movers.add(batch)
-        vocabulary.add(batch)
-    before = None
-    if manifest.baseline is not None:
-        before = Vocabulary()
-        for batch in store.published_tables(manifest.baseline.date).models(["architecture", "quantizations"]):
-            before.add(batch)
-    facts = DayFacts(
-        day=day,
-        baseline=None if manifest.baseline is None else manifest.baseline.date,
-        mode=manifest.mode,
-        reason=capture.plan.reason_text,
-        models=manifest.rows["models"],
-        files=manifest.rows["files"],
-        processed=processed(manifest),
-        details_known=int(manifest.figures["details_known"]),
-        requests=capture.requests + capture.detail_requests,
-        detail_requests=capture.detail_requests,
-        durations=durations,
-        completeness=Completeness(
-            manifest.completeness or 0.0, judged["coverage"], judged["fill"], judged["parts"]
-        ),
-        gate=Gate(not manifest.failed, judged["gate"]),
-        findings=judged["findings"],
-        skipped=judged["skipped"],
-        blocking=judged["blocking"],
-        grades=manifest.figures.get("grades", {}),
-        published=True,
-        window_hours=capture.plan.window_hours,
-        failed=manifest.failed,
-    )
-    return (
-        day_report(facts, changes, movers, vocabulary, before),
-        sync_mode_report(facts, change_counts(changes)),
-    )
-
-
-_REPORTED = ["model_id", "hub_id", "downloads", "downloads_delta", "architecture", "quantizations"]
 
 
 def refusal(store: Store, run_id: str) -> str | None:

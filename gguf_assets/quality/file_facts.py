@@ -15,19 +15,27 @@ from gguf_assets.quality.model_rules import list_contains
 
 FACTS = (
     "files",
-    "model_files",
     "sized",
     "empty",
     "sharded",
     "sharded_incomplete",
+    "runnable",
+    "runnable_whole",
+    "adapters",
+    "adapters_whole",
+    "weights_sized",
+    "weights_hashed",
+    "model_files",
     "labelled",
     "labelled_sized",
     "mismatched",
-    "model_sized",
-    "model_hashed",
 )
-"""Counts for each model: of all its files, or of those with role `model` (model_, labelled, mismatched)."""
+"""Counts for each model: of all its files; of those that run (roles `model`, `draft`), of adapters (roles
+`lora`, `control_vector`) and of both (weights_); of those with role `model` (model_files to mismatched)."""
 
+SMALLEST_GGUF = 65
+"""Bytes of the smallest GGUF file with a tensor: header 24, its description at least 33, padded to 64 (the
+default alignment of 32, GGUF specification), and one byte of data."""
 
 FILE_COLUMNS = ("hub_id", "role", "size_bytes", "sha256", "quantization", "shard_set_complete", "flags")
 """The columns of `files` that are counted."""
@@ -78,18 +86,30 @@ def _masks(batch: pa.RecordBatch) -> dict[str, npt.NDArray[np.bool_]]:
         return np.asarray(pc.fill_null(mask, False))
 
     model = true(pc.equal(batch["role"], "model"))
+    runnable = model | true(pc.equal(batch["role"], "draft"))
+    adapter = true(pc.is_in(batch["role"], value_set=pa.array(["lora", "control_vector"])))
+    weights = runnable | adapter
     sized = true(pc.is_valid(batch["size_bytes"]))
+    empty = true(pc.equal(batch["size_bytes"], 0)) | (
+        weights & true(pc.less(batch["size_bytes"], SMALLEST_GGUF))
+    )
+    incomplete = true(pc.equal(batch["shard_set_complete"], False))
+    whole = ~empty & ~incomplete
     labelled = model & true(pc.is_valid(batch["quantization"]))
     return {
         "files": np.ones(len(batch), dtype=bool),
-        "model_files": model,
         "sized": sized,
-        "empty": true(pc.equal(batch["size_bytes"], 0)),
+        "empty": empty,
         "sharded": true(pc.is_valid(batch["shard_set_complete"])),
-        "sharded_incomplete": true(pc.equal(batch["shard_set_complete"], False)),
+        "sharded_incomplete": incomplete,
+        "runnable": runnable,
+        "runnable_whole": runnable & whole,
+        "adapters": adapter,
+        "adapters_whole": adapter & whole,
+        "weights_sized": weights & sized,
+        "weights_hashed": weights & sized & true(pc.is_valid(batch["sha256"])),
+        "model_files": model,
         "labelled": labelled,
         "labelled_sized": labelled & sized,
         "mismatched": labelled & sized & true(list_contains(batch["flags"], "label_size_mismatch")),
-        "model_sized": model & sized,
-        "model_hashed": model & sized & true(pc.is_valid(batch["sha256"])),
     }

@@ -2,12 +2,12 @@
 
 A finding names row, rule, value and message. Counts are exact; listed rows are bounded, so that a fault of
 every row cannot fill the memory. What does not belong here: the rules themselves (`rules`, `model_rules`,
-`file_rules`, `schema_rule`).
+`file_rules`, `history_rules`, `schema_rule`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -23,6 +23,9 @@ LISTED_PER_MESSAGE = 1_000
 
 Severity = Literal["error", "warning", "info"]
 
+Group = Literal["structure", "paths", "dates", "counters", "files", "labels", "contents", "day", "reading"]
+"""What a rule is about; the UI shows one check for each group."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -33,12 +36,19 @@ class Rule:
         severity: an `error` keeps the day from being published.
         what: what must hold.
         reason: why it matters, in one line.
+        group: what it is about.
+        reference: where the promise comes from: a specification, a documentation, a decision.
+        switchable: whether `validation.disabled_rules` may name it; rules that hold a day together, and
+            those without which a value cannot be stored, cannot be switched off.
     """
 
     name: str
     severity: Severity
     what: str
     reason: str
+    group: Group
+    reference: str
+    switchable: bool = True
 
 
 class Findings:
@@ -46,15 +56,23 @@ class Findings:
 
     Args:
         day: the day the findings belong to.
+        off: names of rules whose findings are not wanted.
         listed_per_message: how many findings of a rule with the same message become rows.
     """
 
-    def __init__(self, day: date, *, listed_per_message: int = LISTED_PER_MESSAGE) -> None:
+    def __init__(
+        self, day: date, *, off: Collection[str] = (), listed_per_message: int = LISTED_PER_MESSAGE
+    ) -> None:
         self._day = day
+        self._off = frozenset(off)
         self._limit = listed_per_message
         self._counts: dict[str, int] = {}
         # Rule, then message: messages are few and fixed, so one broken column does not hide another.
         self._rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
+
+    def wants(self, rule: Rule) -> bool:
+        """Return whether a rule is applied; what it costs may be saved otherwise."""
+        return rule.name not in self._off
 
     def count(self, rule: Rule) -> int:
         """Return how often a rule was broken, listed or not."""
@@ -95,6 +113,8 @@ class Findings:
             values: the offending values, one for every row of the batch.
             message: what is wrong, in words; the same for every row.
         """
+        if not self.wants(rule):
+            return
         listed = self._listed(rule, message)
         places = where.slice(0, max(0, self._limit - len(listed)))
         names = [name for name in ("hub_id", "model_id", "path") if name in batch.schema.names]
@@ -104,6 +124,18 @@ class Findings:
             {**row, "value": None if v is None else shown(str(v))} for row, v in zip(rows, taken, strict=True)
         ]
         self._counts[rule.name] = self.count(rule) + len(where)
+
+    def add_day(self, rule: Rule, *, value: str, message: str) -> None:
+        """Add one finding about the day as a whole.
+
+        Args:
+            rule: the broken rule.
+            value: the offending figure.
+            message: what is wrong, in words and figures.
+        """
+        if self.wants(rule):
+            self._listed(rule, message).append({"value": value})
+            self._counts[rule.name] = self.count(rule) + 1
 
     def table(self, rules: Iterable[Rule]) -> pa.Table:
         """Return the findings of the given rules, in their order, with the schema of `issues`."""

@@ -3,7 +3,8 @@
     score = sum(check x weight) / sum(weight), over the checks whose facts are known, rounded to 2 digits
     grade = A from 9, B from 7.5, C from 6, D from 4, else F
 
-A check whose facts are unknown is left out and named in `unknown`; it neither helps nor harms. Nothing here
+A check whose facts are unknown is left out and named in `unknown`; it neither helps nor harms. A check of
+weight 0 is left out altogether. Nothing here
 comes from downloads, likes or trending, and a model is not blamed for what the catalogue has not fetched yet.
 Shares are rounded down, so 10 means that nothing is wanting. Age is no fault: some models are finished.
 The checks themselves are declared in `health_checks`.
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gguf_assets.catalogue.quantization_bits import keeps_own_bits
 from gguf_assets.catalogue.schema import GRADES, HEALTH, HEALTH_CHECK
 from gguf_assets.quality.file_facts import FileFacts
 from gguf_assets.quality.health_checks import HEALTH_CHECKS
@@ -40,6 +42,7 @@ MODEL_COLUMNS = (
     "base_models",
     "base_relation",
     "tags",
+    "architecture",
     "gguf_files",
 )
 """The columns of `models` that are looked at."""
@@ -60,23 +63,47 @@ class _Outcome:
     known: _Bools
 
 
-def score_models(models: pa.RecordBatch, file_facts: FileFacts) -> pa.RecordBatch:
+def effective_weights(weights: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return the weight of every check, in their order: the given one, else the declared one.
+
+    Raises:
+        ValueError: a check is unknown, or a weight is not 0 to 100.
+    """
+    given = dict(weights or {})
+    if unknown := sorted(given.keys() - HEALTH_CHECKS.keys()):
+        raise ValueError(f"there are no health checks {', '.join(unknown)}")
+    effective = {name: given.get(name, check.weight) for name, check in HEALTH_CHECKS.items()}
+    if wrong := [name for name, weight in effective.items() if not 0 <= weight <= 100]:
+        raise ValueError(f"the weights of {', '.join(wrong)} are not 0 to 100")
+    return effective
+
+
+def score_models(
+    models: pa.RecordBatch, file_facts: FileFacts, weights: Mapping[str, int] | None = None
+) -> pa.RecordBatch:
     """Score a batch of models.
 
     Args:
         models: rows of `models`, at least `MODEL_COLUMNS`.
         file_facts: what the day's `files` add up to, complete.
+        weights: weight by check, 0 to 100, instead of the declared ones; 0 leaves the check out.
 
     Returns:
         One row for every model, with the schema of `health`.
+
+    Raises:
+        ValueError: as `effective_weights`.
     """
-    outcomes = _judge(models, file_facts.of(models["hub_id"]))
-    scores = np.column_stack([o.scores for o in outcomes])
-    reasons = np.column_stack([o.reasons for o in outcomes])
-    known = np.column_stack([o.known for o in outcomes])
-    weights = np.array([check.weight for check in HEALTH_CHECKS.values()])
-    total = (scores * weights * known).sum(axis=1)
-    weight = (weights * known).sum(axis=1)
+    weighted = {name: weight for name, weight in effective_weights(weights).items() if weight}
+    judged = _judge(models, file_facts.of(models["hub_id"]))
+    outcomes = [judged[name] for name in weighted]
+    scores, reasons, known = (
+        np.column_stack([np.empty((len(models), 0), dtype=kind), *(getattr(o, part) for o in outcomes)])
+        for part, kind in (("scores", np.int64), ("reasons", np.int64), ("known", np.bool_))
+    )
+    names, weight_of = pa.array(weighted, pa.string()), np.array(list(weighted.values()), dtype=np.int64)
+    total = (scores * weight_of * known).sum(axis=1)
+    weight = (weight_of * known).sum(axis=1)
     # Hundredths as whole numbers, half rounded up: the same on every machine.
     score = np.floor_divide(total * 200 + weight, np.maximum(weight, 1) * 2) / 100
     unscored = weight == 0
@@ -85,8 +112,8 @@ def score_models(models: pa.RecordBatch, file_facts: FileFacts) -> pa.RecordBatc
         **{name: models[name] for name in ("snapshot_date", "hub_id", "model_id")},
         "score": pa.array(score, mask=unscored),
         "grade": pa.array(GRADES).take(pa.array(grade, mask=unscored)),
-        "checks": _checks(scores, reasons, known, weights),
-        "unknown": _lists(~known, pa.array(HEALTH_CHECKS).take(pa.array(np.nonzero(~known)[1]))),
+        "checks": _checks(names, scores, reasons, known, weight_of),
+        "unknown": _lists(~known, names.take(pa.array(np.nonzero(~known)[1]))),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in HEALTH.arrow.names], schema=HEALTH.arrow)
 
@@ -103,14 +130,14 @@ def explain() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _judge(models: pa.RecordBatch, files: Mapping[str, _Ints]) -> list[_Outcome]:
-    """Return the outcomes in the order of `HEALTH_CHECKS`."""
+def _judge(models: pa.RecordBatch, files: Mapping[str, _Ints]) -> dict[str, _Outcome]:
+    """Return the outcome of every check by its name."""
     count = len(models)
     always = np.ones(count, dtype=bool)
     tagged = _valid(models["tags"])
     named = _valid(models["gguf_files"])
     gguf = np.asarray(pc.fill_null(models["gguf_files"], 0))
-    outcomes = {
+    return {
         "listed": _choose(
             always,
             [
@@ -132,13 +159,15 @@ def _judge(models: pa.RecordBatch, files: Mapping[str, _Ints]) -> list[_Outcome]
         "model_file": _choose(
             named,
             [
-                (files["model_files"] > 0, 10, "model_file"),
+                (files["runnable_whole"] > 0, 10, "model_file"),
+                (files["adapters_whole"] > 0, 10, "adapter"),
+                (files["runnable"] + files["adapters"] > 0, 0, "nothing_whole"),
                 ((gguf > 0) | (files["files"] > 0), 5, "companions_only"),
                 (always, 0, "no_gguf_file"),
             ],
         ),
         "shards_complete": _share(
-            named,
+            named & (files["runnable"] + files["adapters"] > 0),
             files["sharded"] - files["sharded_incomplete"],
             files["sharded"],
             ("whole_files", "sets_complete", "sets_incomplete"),
@@ -150,7 +179,7 @@ def _judge(models: pa.RecordBatch, files: Mapping[str, _Ints]) -> list[_Outcome]
             ("no_empty_file", "no_empty_file", "empty_files"),
         ),
         "labels_plausible": _share(
-            files["labelled_sized"] > 0,
+            (files["labelled_sized"] > 0) & ~keeps_own_bits(models),
             files["labelled_sized"] - files["mismatched"],
             files["labelled_sized"],
             ("labels_fit", "labels_fit", "label_size_mismatch"),
@@ -162,9 +191,9 @@ def _judge(models: pa.RecordBatch, files: Mapping[str, _Ints]) -> list[_Outcome]
             ("labels_stated", "labels_stated", "labels_missing"),
         ),
         "verifiable": _share(
-            files["model_sized"] > 0,
-            files["model_hashed"],
-            files["model_sized"],
+            files["weights_sized"] > 0,
+            files["weights_hashed"],
+            files["weights_sized"],
             ("checksums_known", "checksums_known", "checksums_missing"),
         ),
         "licensed": _choose(
@@ -192,7 +221,6 @@ def _judge(models: pa.RecordBatch, files: Mapping[str, _Ints]) -> list[_Outcome]
             ],
         ),
     }
-    return [outcomes[name] for name in HEALTH_CHECKS]
 
 
 def _choose(known: _Bools, cases: list[tuple[_Bools, int, str]]) -> _Outcome:
@@ -210,10 +238,10 @@ def _share(known: _Bools, good: _Ints, of: _Ints, reasons: tuple[str, str, str])
     return _Outcome(scores, np.select([of == 0, good >= of], [none, every], some), known)
 
 
-def _checks(scores: _Ints, reasons: _Ints, known: _Bools, weights: _Ints) -> pa.ListArray:
+def _checks(names: pa.Array, scores: _Ints, reasons: _Ints, known: _Bools, weights: _Ints) -> pa.ListArray:
     check = np.nonzero(known)[1]
     columns = [
-        pa.array(HEALTH_CHECKS).take(pa.array(check)),
+        names.take(pa.array(check)),
         pa.array(scores[known].astype(np.int8)),
         pa.array(weights[check].astype(np.int8)),
         pa.array(_REASONS).take(pa.array(reasons[known])),

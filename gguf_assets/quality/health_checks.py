@@ -57,19 +57,21 @@ HEALTH_CHECKS: dict[str, HealthCheck] = {
         ),
         HealthCheck(
             "model_file",
-            5,
-            "Whether there is a GGUF model to run; unknown while no file names are known.",
+            8,
+            "Whether there is something to run; unknown while no file names are known.",
             {
-                "model_file": "10: at least one file with role `model`",
-                "companions_only": "5: only adapters, projectors, matrices and the like",
+                "model_file": "10: at least one whole file with role `model` or `draft`",
+                "adapter": "10: a whole adapter or control vector, to be run with its base model",
+                "companions_only": "5: only projectors, importance matrices, vocabularies and the like",
+                "nothing_whole": "0: every one is empty, too small to hold a tensor, or lacks shards",
                 "no_gguf_file": "0: no GGUF file at all",
             },
-            "Upload the model, or remove the `gguf` tag.",
+            "Upload the whole model, or remove the `gguf` tag.",
         ),
         HealthCheck(
             "shards_complete",
             5,
-            "Share of sharded files whose set is complete; unknown while no file names are known.",
+            "Share of sharded files whose set is complete; unknown while there is no model file or adapter.",
             {
                 "whole_files": "10: nothing is sharded, or no number of shards is announced",
                 "sets_complete": "10: every announced shard is there",
@@ -81,13 +83,17 @@ HEALTH_CHECKS: dict[str, HealthCheck] = {
             "files_not_empty",
             4,
             "Share of files with content; unknown while no size is known.",
-            {"no_empty_file": "10: all files have content", "empty_files": "0 to 9: some files are empty"},
+            {
+                "no_empty_file": "10: all files have content",
+                "empty_files": "0 to 9: some files are empty, or too small to hold a tensor",
+            },
             "Upload the empty files again.",
         ),
         HealthCheck(
             "labels_plausible",
             3,
-            "Share of labelled model files whose size fits the label; unknown while no size of one is known.",
+            "Share of labelled model files whose size fits the label; unknown while no size of one is known, "
+            "and for gpt-oss, whose weights keep their own 4 bits under every label.",
             {
                 "labels_fit": "10: no size contradicts its label",
                 "label_size_mismatch": "0 to 9: some sizes are impossible for the label",
@@ -104,7 +110,7 @@ HEALTH_CHECKS: dict[str, HealthCheck] = {
         HealthCheck(
             "verifiable",
             2,
-            "Share of model files with a SHA-256 to verify a download by; unknown while no size is known.",
+            "Share of models and adapters with a SHA-256 to verify a download by; unknown while no size is.",
             {"checksums_known": "10: all have", "checksums_missing": "0 to 9: some have none"},
             "Store the files in LFS or Xet.",
         ),

@@ -18,15 +18,19 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _HARMLESS = frozenset("/.,-%'?;=^$")
 
 
+def readable(value: object) -> str:
+    """Return a value as one line of readable text: no control and direction characters, long texts cut."""
+    text = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in str(value))
+    text = " ".join(text.split())
+    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
+
+
 def escaped(value: object) -> str:
     """Return a value as Markdown text that reads as itself, to stand inside a line or a table cell.
 
     Control and direction characters become spaces, long texts are cut, markup characters are escaped.
     """
-    text = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in str(value))
-    text = " ".join(text.split())
-    if len(text) > TEXT_LENGTH:
-        text = text[: TEXT_LENGTH - 1] + "…"
+    text = readable(value)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _PUNCTUATION.sub(_escape, text)
 

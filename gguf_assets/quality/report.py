@@ -1,83 +1,27 @@
 """The report of a day as text: Markdown for the UI and `reports/`, and the "SYNC MODE REPORT" of the log.
 
-Pure wording of facts that are handed in: the same facts give the same text. What does not belong here:
-finding the facts (`rules`, `completeness`, `health`, `highlights`) and writing files.
+Pure wording of facts that are handed in: the same facts give the same text. What does not belong here: the
+facts and their order (`day_facts`), the page for the browser (`day_page`), and writing files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from gguf_assets.catalogue.schema import CHANGES, GRADES
-from gguf_assets.quality.completeness import Completeness, Gate, as_text, file_detail_coverage
-from gguf_assets.quality.highlights import Mover, Movers, Vocabulary
+from gguf_assets.catalogue.schema import GRADES
+from gguf_assets.quality.day_facts import (
+    NAMES_SHOWN,
+    Change,
+    DayFacts,
+    Highlights,
+    changes_shown,
+    completeness_shown,
+    findings_shown,
+    lost_points,
+    skipped_shown,
+)
+from gguf_assets.quality.highlights import Mover
 from gguf_assets.quality.markdown import escaped, table
-from gguf_assets.quality.rules import RULES
-
-NAMES_SHOWN = 10
-"""Models named for each kind of change."""
-
-_NAMED = ("added", "removed", "renamed", "recreated", "restored")
-
-
-@dataclass(frozen=True)
-class DayFacts:
-    """The figures of one day, as the manifest and the run know them.
-
-    Attributes:
-        day: the UTC day by the Hub's clock.
-        baseline: the published day it is compared with; None on the first day.
-        mode: `full` or `incremental`.
-        reason: why this mode, in words.
-        models: rows of `models`.
-        files: rows of `files`.
-        processed: models whose files were read again.
-        details_known: models whose file details are known at their current sha.
-        requests: all requests to the Hub, details included.
-        detail_requests: requests for details alone.
-        durations: name of a stage to its seconds, in the order of the stages.
-        completeness: how complete the day is.
-        gate: whether it may be published, in words.
-        findings: rule to number of findings, those of the parser included.
-        skipped: rules that were not applied.
-        blocking: failed rules that keep the day from being published.
-        grades: health grade to number of models.
-        published: whether the day was published.
-        failed: why its checks failed, where it was published nevertheless.
-        window_hours: hours that an incremental sync looks back; None for a full one.
-    """
-
-    day: date
-    baseline: date | None
-    mode: str
-    reason: str
-    models: int
-    files: int
-    processed: int
-    details_known: int
-    requests: int
-    detail_requests: int
-    durations: Mapping[str, float]
-    completeness: Completeness
-    gate: Gate
-    findings: Mapping[str, int]
-    skipped: Sequence[str]
-    blocking: Sequence[str]
-    grades: Mapping[str, int]
-    published: bool
-    window_hours: float | None = None
-    failed: Sequence[str] = ()
-
-
-def change_counts(changes: pa.Table) -> dict[str, int]:
-    """Return for each kind of change, in the order of the schema, how many models it happened to."""
-    found = {entry["values"]: entry["counts"] for entry in pc.value_counts(changes["change"]).to_pylist()}
-    return {change: found.get(change, 0) for change in CHANGES}
 
 
 def sync_mode_report(facts: DayFacts, changes: Mapping[str, int]) -> str:
@@ -137,31 +81,23 @@ def mode_report(
     return "\n".join(lines)
 
 
-def day_report(
-    facts: DayFacts,
-    changes: pa.Table,
-    movers: Movers,
-    vocabulary: Vocabulary,
-    known_before: Vocabulary | None,
-) -> str:
+def day_report(facts: DayFacts, highlights: Highlights) -> str:
     """Return the report of a day as Markdown.
 
     Args:
         facts: the figures of the day.
-        changes: the day's `changes`; without rows on the first day.
-        movers: filled with the day's `models`.
-        vocabulary: filled with the day's `models`.
-        known_before: filled with the baseline's `models`; None on the first day.
+        highlights: what stands out.
     """
     sections = (
         _summary(facts),
-        _changes(facts, changes),
-        _movers("Rising downloads", movers.rising),
-        _movers("Falling downloads", movers.falling),
-        _first_seen(vocabulary, known_before),
+        _changes(facts, highlights),
+        _movers("Rising downloads", highlights.rising),
+        _movers("Falling downloads", highlights.falling),
+        _first_seen(highlights),
         _completeness(facts),
         _findings(facts),
         _health(facts),
+        _worst(highlights),
         _work(facts),
     )
     return "\n".join(line for section in sections for line in section).rstrip() + "\n"
@@ -184,38 +120,31 @@ def _summary(facts: DayFacts) -> Iterator[str]:
     yield ""
 
 
-def _changes(facts: DayFacts, changes: pa.Table) -> Iterator[str]:
+def _changes(facts: DayFacts, highlights: Highlights) -> Iterator[str]:
     yield "## Changes"
     yield ""
     if facts.baseline is None:
         yield "This is the first day: there is nothing to compare it with."
         yield ""
         return
-    counts = change_counts(changes)
-    shown = {
-        change: n for change, n in counts.items() if n or change in ("added", "updated", "removed", "renamed")
-    }
-    yield from table(["change", "models"], shown.items())
+    shown = changes_shown(highlights.changes)
+    yield from table(["change", "models"], [(change.kind, change.models) for change in shown])
     yield ""
-    for change in _NAMED:
-        if counts[change]:
-            yield f"{change.capitalize()}: {_names(changes.filter(pc.equal(changes['change'], change)))}."
+    for change in shown:
+        if change.names:
+            yield f"{change.kind.capitalize()}: {_names(change)}."
             yield ""
 
 
-def _names(rows: pa.Table) -> str:
-    first = rows.slice(0, NAMES_SHOWN).select(["model_id", "previous_model_id"]).to_pylist()
+def _names(change: Change) -> str:
     names = [
-        escaped(row["model_id"])
-        if row["previous_model_id"] is None
-        else f"{escaped(row['previous_model_id'])} → {escaped(row['model_id'])}"
-        for row in first
+        escaped(name) if before is None else f"{escaped(before)} → {escaped(name)}"
+        for name, before in change.names
     ]
-    more = rows.num_rows - len(first)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")
+    return ", ".join(names) + (f" and {change.more:,} more" if change.more else "")
 
 
-def _movers(title: str, movers: list[Mover]) -> Iterator[str]:
+def _movers(title: str, movers: Sequence[Mover]) -> Iterator[str]:
     if movers:
         yield f"## {title}"
         yield ""
@@ -227,13 +156,8 @@ def _movers(title: str, movers: list[Mover]) -> Iterator[str]:
         yield ""
 
 
-def _first_seen(today: Vocabulary, before: Vocabulary | None) -> Iterator[str]:
-    if before is None:
-        return
-    fresh = {
-        "Architectures": sorted(today.architectures - before.architectures),
-        "Quantizations": sorted(today.quantizations - before.quantizations),
-    }
+def _first_seen(highlights: Highlights) -> Iterator[str]:
+    fresh = {"Architectures": highlights.architectures, "Quantizations": highlights.quantizations}
     if any(fresh.values()):
         yield "## Not seen the day before"
         yield ""
@@ -246,45 +170,36 @@ def _first_seen(today: Vocabulary, before: Vocabulary | None) -> Iterator[str]:
 
 
 def _completeness(facts: DayFacts) -> Iterator[str]:
-    completeness = facts.completeness
-    coverage = completeness.coverage
-    details = file_detail_coverage(facts.details_known, facts.models)
     yield "## Completeness"
     yield ""
-    rows: list[tuple[str, object]] = [
-        ("completeness", as_text(completeness.score)),
-        ("coverage", "no independent count" if coverage is None else as_text(coverage)),
-        ("fill", as_text(completeness.fill)),
-        *((escaped(name.replace("_", " ")), _part(value)) for name, value in completeness.parts.items()),
-        ("file details known", "no models" if details is None else as_text(details)),
-    ]
-    yield from table(["figure", "value"], rows)
+    rows = [(escaped(name), value, escaped(meaning)) for name, value, meaning in completeness_shown(facts)]
+    yield from table(["figure", "value", "meaning"], rows)
     yield ""
-
-
-def _part(value: float | bool) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, int) else as_text(value)
 
 
 def _findings(facts: DayFacts) -> Iterator[str]:
     yield "## Findings"
     yield ""
-    found = {rule: count for rule, count in facts.findings.items() if count}
+    found = findings_shown(facts.findings)
     if found:
-        # Rules of the registry first, gravest first; then those of the parser, by name.
-        order = [rule for rule in RULES if rule in found] + sorted(found.keys() - RULES.keys())
         rows = [
-            (f"`{rule}`", found[rule], RULES[rule].severity if rule in RULES else "set aside or made null")
-            for rule in order
+            (
+                f"`{one.rule.name}`",
+                one.count,
+                one.rule.severity,
+                one.rule.group,
+                "put right" if one.fixed else "",
+                one.rule.what,
+            )
+            for one in found
         ]
-        yield from table(["rule", "findings", "severity"], rows)
+        yield from table(["rule", "findings", "severity", "group", "fixed", "what it promises"], rows)
     else:
         yield "None."
-    if facts.skipped:
+    skipped = skipped_shown(facts)
+    if skipped:
         yield ""
-        yield f"Skipped: {', '.join(f'`{rule}`' for rule in facts.skipped)}."
+        yield f"Skipped: {', '.join(f'`{rule}` ({escaped(why)})' for rule, why in skipped.items())}."
     yield ""
 
 
@@ -293,6 +208,13 @@ def _health(facts: DayFacts) -> Iterator[str]:
     if total:
         yield "## Health"
         yield ""
+        health = facts.health
+        if health.get("mean") is not None:
+            yield (
+                f"Mean {health['mean']:.2f}, median {health['median']:.2f} of 10: {health['status']}, over "
+                f"{health['scored']:,} models."
+            )
+            yield ""
         rows = [
             (grade, facts.grades.get(grade, 0), f"{facts.grades.get(grade, 0) / total:.1%}")
             for grade in GRADES
@@ -301,9 +223,27 @@ def _health(facts: DayFacts) -> Iterator[str]:
         yield ""
 
 
+def _worst(highlights: Highlights) -> Iterator[str]:
+    if highlights.worst:
+        yield "## Least healthy models"
+        yield ""
+        rows = [
+            (
+                escaped(model.model_id),
+                f"{model.score:.2f}",
+                model.grade,
+                "<br>".join(f"`{check}`: {wrong}. {remedy}" for check, wrong, remedy in lost_points(model)),
+            )
+            for model in highlights.worst
+        ]
+        yield from table(["model", "score", "grade", "what is wanting"], rows)
+        yield ""
+
+
 def _work(facts: DayFacts) -> Iterator[str]:
     yield "## Work"
     yield ""
     yield f"{facts.requests:,} requests, {facts.detail_requests:,} of them for details."
-    yield ""
-    yield from table(["stage", "seconds"], [(escaped(s), f"{t:.1f}") for s, t in facts.durations.items()])
+    if facts.durations:
+        yield ""
+        yield from table(["stage", "seconds"], [(escaped(s), f"{t:.1f}") for s, t in facts.durations.items()])

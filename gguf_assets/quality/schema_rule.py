@@ -26,6 +26,8 @@ SCHEMA = Rule(
     "error",
     "Every value keeps the limits its column declares: null, minimum, allowed texts, pattern.",
     "Readers rely on the declared columns without checking them again.",
+    "structure",
+    "gguf_assets/catalogue/schema.py, shown in docs/data.md",
 )
 
 

@@ -11,7 +11,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 Unit = Literal[
-    "seconds", "hours", "days", "MB", "requests", "requests per second", "requests per hour", "models"
+    "seconds",
+    "hours",
+    "days",
+    "MB",
+    "requests",
+    "requests per second",
+    "requests per hour",
+    "models",
+    "files",
 ]
 
 

@@ -18,6 +18,7 @@ from gguf_assets.settings.fields import (
     LogLevel,
     Switch,
 )
+from gguf_assets.settings.quality_sections import QualityScoring, Validation
 from gguf_assets.settings.sections import (
     ErrorHandling,
     Monitoring,
@@ -27,7 +28,6 @@ from gguf_assets.settings.sections import (
     Security,
     Storage,
     SyncBehavior,
-    Validation,
 )
 
 ENVIRONMENTS: tuple[str, ...] = tuple(environment.value for environment in Environment)
@@ -85,6 +85,7 @@ class SyncConfiguration(Section):
     rate_limiting: RateLimiting = RateLimiting()
     sync_behavior: SyncBehavior = SyncBehavior()
     validation: Validation = Validation()
+    quality_scoring: QualityScoring = QualityScoring()
     error_handling: ErrorHandling = ErrorHandling()
     monitoring: Monitoring = Monitoring()
     performance: Performance = Performance()

@@ -1,8 +1,8 @@
 """The sections of the sync configuration: every key with type, default, range, unit and variables.
 
 The defaults are the production environment. Every key also has the variable `GGUF_SYNC__<SECTION>__<KEY>`;
-`about(env=…)` names further ones, the first that is set wins. What belongs here: keys. What does not: rules
-between keys (`rules`, `advice`), reading them from somewhere (`load`).
+`about(env=…)` names further ones, the first that is set wins. What belongs here: keys. Not here: those about
+quality (`quality_sections`), rules between keys (`rules`, `advice`), reading them from somewhere (`load`).
 """
 
 from __future__ import annotations
@@ -149,50 +149,6 @@ class SyncBehavior(Section):
     )
 
 
-class Validation(Section):
-    """What a day must pass before it is published."""
-
-    enable_schema_validation: Switch = Field(
-        default=True,
-        description="Check every value of models and files against the limits its column declares; off: that "
-        "rule reads skipped.",
-    )
-    enable_file_verification: Switch = Field(
-        default=True,
-        description="Check sizes, checksums and shard sets of files; off: those rules read skipped.",
-    )
-    enable_completeness_checking: Switch = Field(
-        default=True,
-        description="Publish a day only if it is complete enough; off: its completeness is a mere figure.",
-    )
-    min_completeness_score: float = Field(
-        default=0.95, ge=0, le=1, description="Completeness (0 to 1) below which a day is not published."
-    )
-    enable_quality_scoring: Switch = Field(
-        default=True, description="Compute health scores; off: the data set health has no rows."
-    )
-    enable_automatic_fixes: Switch = Field(
-        default=True,
-        description="Repair values that have one right reading; before and after are recorded.",
-        json_schema_extra=about(later="automatic fixes"),
-    )
-    validation_timeout_seconds: int = Field(
-        default=300,
-        ge=1,
-        le=3600,
-        description="Seconds after which the validation of a day stops; a day that was not validated to its "
-        "end is not published.",
-        json_schema_extra=about(unit="seconds"),
-    )
-    removal_confirm_limit: int = Field(
-        default=500,
-        ge=0,
-        le=100_000,
-        description="Most models a run asks for by name to prove that they are gone.",
-        json_schema_extra=about(unit="models"),
-    )
-
-
 class ErrorHandling(Section):
     """What happens after a failure."""
 
@@ -265,8 +221,8 @@ class Monitoring(Section):
     )
     enable_dashboard: Switch = Field(
         default=False,
-        description="Write a self-contained dashboard after every sync.",
-        json_schema_extra=about(later="reports as HTML"),
+        description="Write reports/dashboard.html after every sync: trends over all published days, for "
+        "people without the Dagster UI. The page of each day is written either way.",
     )
 
 

@@ -33,6 +33,7 @@ class StoredAnswer:
         info: raw JSON of the model info; None without one.
         tree: raw JSON of the pages of the file tree; empty when the model info names all files.
         requests: requests the answer took.
+        verifies: whether it was asked for again, its details being known: no day is made of it.
     """
 
     hub_id: str
@@ -42,6 +43,7 @@ class StoredAnswer:
     info: bytes | None
     tree: tuple[bytes, ...]
     requests: int
+    verifies: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """Return the JSON record; raw JSON as text in it, so that it comes back byte for byte."""
@@ -55,6 +57,28 @@ class StoredAnswer:
         return cls(**{**record, "info": info, "tree": tuple(page.encode() for page in record["tree"])})
 
 
+@dataclass
+class Verifying:
+    """How many answers were asked for again, their details being known, sealed or not.
+
+    Attributes:
+        answered: those that tell the details.
+        refused: those that tell why they are not told.
+        requests: requests that both took.
+    """
+
+    answered: int = 0
+    refused: int = 0
+    requests: int = 0
+
+    def count(self, answer: StoredAnswer) -> None:
+        """Add an answer if it is one of them."""
+        if answer.verifies:
+            self.answered += answer.status == 200
+            self.refused += answer.status != 200
+            self.requests += answer.requests
+
+
 class AnswerStore:
     """The answers of one capture, each (repository, commit) once.
 
@@ -65,6 +89,9 @@ class AnswerStore:
         owner: text that names the capture, so that a spool left by another one is not taken for its own.
         suffix: how the names of new sealed files end after `.jsonl`.
         prefix: how the names of the sealed files begin.
+
+    Attributes:
+        verifying: how many of them were asked for again.
 
     Raises:
         PermanentError: a file is damaged (category `data`) or the disk refused (category `storage`).
@@ -85,11 +112,17 @@ class AnswerStore:
         self._suffix = suffix
         self._sealed = sealed
         self._spool = Spool(spool, owner)
-        self._known = {(answer.hub_id, answer.sha) for answer in iter_sealed(folder, sealed)}
+        self._known: set[tuple[str, str]] = set()
+        self.verifying = Verifying()
+        for answer in iter_sealed(folder, sealed):
+            self._known.add((answer.hub_id, answer.sha))
+            self.verifying.count(answer)
         # A process that died between sealing and clearing has left its answers in both places.
         if any((record["hub_id"], record["sha"]) in self._known for record in self._spool.records):
             self._spool.clear()
-        self._known.update((record["hub_id"], record["sha"]) for record in self._spool.records)
+        for record in self._spool.records:
+            self._known.add((record["hub_id"], record["sha"]))
+            self.verifying.count(StoredAnswer.from_record(record))
 
     @property
     def waiting(self) -> int:
@@ -118,6 +151,7 @@ class AnswerStore:
         """
         self._spool.append(answer.to_record())
         self._known.add((answer.hub_id, answer.sha))
+        self.verifying.count(answer)
 
     def seal(self) -> DetailsEntry | None:
         """Write the waiting answers into a sealed file; None when there are none.

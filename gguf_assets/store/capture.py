@@ -17,12 +17,15 @@ from gguf_assets.store.capture_manifest import (
     AbsenceEntry,
     CaptureManifest,
     CapturePlan,
+    HeadEntry,
     PageEntry,
     RouteEntry,
+    VerificationEntry,
 )
 from gguf_assets.store.gaps import AbsenceAnswers, RoutePages, iter_absences, iter_route_pages
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.raw_files import load_raw, store_raw
+from gguf_assets.store.verification import Verification, iter_heads
 
 
 class Capture:
@@ -117,10 +120,12 @@ class Capture:
 
     @property
     def detail_requests(self) -> int:
-        """Requests of the details phase, those of killed runs included."""
+        """Requests of the details phase, asking again included, those of killed runs as well."""
         under_way = self.listing_complete and (self._append or not self.details_complete)
         waiting = self._open_answers().waiting_requests if under_way else 0
-        return self._manifest.detail_requests + waiting
+        verified = self._manifest.verification
+        heads = 0 if verified is None else sum(head.requests for head in verified.heads)
+        return self._manifest.detail_requests + waiting + heads
 
     @property
     def observed_at(self) -> datetime | None:
@@ -186,8 +191,11 @@ class Capture:
         info: bytes | None,
         tree: tuple[bytes, ...],
         requests: int,
+        verifies: bool = False,
     ) -> None:
         """Store an answer about one repository; a second one about the same commit is ignored.
+
+        One that `verifies` what is known is kept apart: no day is made of it.
 
         Raises:
             PermanentError: the capture is complete and not open for appending, or the disk refused.
@@ -201,7 +209,7 @@ class Capture:
         answers = self._open_answers()
         if answers.waiting >= ANSWERS_PER_FILE:
             self._seal()
-        answers.add(StoredAnswer(hub_id, model_id, sha, status, info, tree, requests))
+        answers.add(StoredAnswer(hub_id, model_id, sha, status, info, tree, requests, verifies))
         self._spent += requests
 
     def finish_details(self, *, stopped: str = "done", failed: int = 0, requests: int = 0) -> None:
@@ -210,8 +218,9 @@ class Capture:
         Args:
             stopped: why it ended: `done`, `budget`, `deadline` or `failing`.
             failed: repositories whose details stayed out of reach.
-            requests: all requests of the phase since the capture was opened; those that no stored answer
-                accounts for (failed repositories) are added to the capture's total.
+            requests: all requests of the phase since the capture was opened, those for beginnings of files
+                that were stored excepted; those that no stored answer accounts for (failed repositories) are
+                added to the capture's total.
 
         Raises:
             PermanentError: the listing is not complete, or the disk refused (category `storage`).
@@ -249,7 +258,7 @@ class Capture:
             yield page.name, load_raw(self._folder / page.name, page.sha256)
 
     def iter_answers(self, files: int | None = None) -> Iterator[StoredAnswer]:
-        """Yield the sealed answers in stored order.
+        """Yield the sealed answers in stored order, but for those that verify what is known.
 
         Args:
             files: read only the first so many sealed files; None for all.
@@ -257,7 +266,60 @@ class Capture:
         Raises:
             PermanentError: a file is missing or not what was stored (category `data`).
         """
-        yield from iter_sealed(self._folder, self._manifest.details[:files])
+        sealed = iter_sealed(self._folder, self._manifest.details[:files])
+        yield from (answer for answer in sealed if not answer.verifies)
+
+    def iter_verifying(self, files: int | None = None) -> Iterator[StoredAnswer]:
+        """Yield the sealed answers that verify what is known, in stored order; arguments as `iter_answers`.
+
+        Raises:
+            PermanentError: a file is missing or not what was stored (category `data`).
+        """
+        sealed = iter_sealed(self._folder, self._manifest.details[:files])
+        yield from (answer for answer in sealed if answer.verifies)
+
+    @property
+    def verification(self) -> VerificationEntry | None:
+        """How the asking again for what is known went; None before it, and in older captures."""
+        return self._manifest.verification
+
+    @property
+    def verification_requests(self) -> int:
+        """Requests that asked again for details, those of killed runs included."""
+        return 0 if self.verification is None else self._open_answers().verifying.requests
+
+    def open_verification(self, after: str | None, heads_after: str | None) -> Verification:
+        """Return where goes what is asked again for, begun now or by an earlier run.
+
+        Args:
+            after: identity after which the turn of the models begins; what an earlier run began with stays.
+            heads_after: the same for the beginnings of files.
+
+        Raises:
+            PermanentError: the details have ended, or the disk refused (category `storage`).
+        """
+        if self.details_complete:
+            raise self._immutable("its details have ended")
+        if self._manifest.verification is None:
+            self._manifest.verification = VerificationEntry(after, after, heads_after, heads_after)
+            self._save()
+        return Verification(
+            self._folder,
+            self._manifest.verification,
+            self,
+            verifying=self._open_answers().verifying,
+            save=self._save,
+            suffix=self._suffix,
+        )
+
+    def iter_heads(self) -> Iterator[tuple[HeadEntry, bytes | None]]:
+        """Yield the files whose beginnings were asked for, with the bytes where there are any.
+
+        Raises:
+            PermanentError: a file is missing or not what was stored (category `data`).
+        """
+        if self._manifest.verification is not None:
+            yield from iter_heads(self._folder, self._manifest.verification)
 
     @property
     def routes(self) -> Mapping[str, RouteEntry]:

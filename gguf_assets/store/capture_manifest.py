@@ -130,6 +130,58 @@ class AbsenceEntry:
     files: list[DetailsEntry] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class HeadEntry:
+    """What came of reading the beginning of a file.
+
+    Attributes:
+        hub_id, model_id, sha, path: the file, at a commit.
+        status: HTTP status; 400 for a name that was never asked for.
+        requests: requests that it took.
+        file_bytes: size of the whole file as the Hub said it; None where it did not.
+        name: file name inside the capture's folder; None where there are no bytes.
+        sha256: digest of the file as it is stored; None without one.
+    """
+
+    hub_id: str
+    model_id: str
+    sha: str
+    path: str
+    status: int
+    requests: int
+    file_bytes: int | None = None
+    name: str | None = None
+    sha256: str | None = None
+
+
+@dataclass
+class VerificationEntry:
+    """How the asking again for what is known went; its answers lie among those of the details.
+
+    Attributes:
+        after: identity after which the turn of the models began; None for the first of all.
+        last: the last one answered, after which the next day goes on.
+        heads_after, heads_last: the same for the beginnings of files.
+        answered: models whose details were told again.
+        refused: models of which it was told why they are not: gone, renamed, disabled since the listing.
+        requests: requests of both.
+        failed: models and files that stayed out of reach in the run that ended the asking.
+        stopped: why the asking again ended: `done`, `budget`, `deadline`, `failing`; None before.
+        heads: the files whose beginnings were asked for.
+    """
+
+    after: str | None = None
+    last: str | None = None
+    heads_after: str | None = None
+    heads_last: str | None = None
+    answered: int = 0
+    refused: int = 0
+    requests: int = 0
+    failed: int = 0
+    stopped: str | None = None
+    heads: list[HeadEntry] = field(default_factory=list)
+
+
 @dataclass
 class CaptureManifest:
     """Everything a capture knows of itself besides the bytes.
@@ -149,6 +201,7 @@ class CaptureManifest:
         details_stopped: why it ended: `done`, `budget`, `deadline` or `failing`; None before.
         details_failed: repositories whose details stayed out of reach.
         detail_requests: requests of the details phase.
+        verification: how the asking again for what is known went; None before it, and in older captures.
     """
 
     day: date
@@ -165,6 +218,7 @@ class CaptureManifest:
     details_stopped: str | None = None
     details_failed: int = 0
     detail_requests: int = 0
+    verification: VerificationEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that is stored; orjson writes the dataclasses and times in it as they are."""
@@ -192,6 +246,9 @@ class CaptureManifest:
         if (absence := values.get("absence")) is not None:
             values["absence"] = AbsenceEntry(**{**absence, "files": _details(absence["files"])})
         values["details"] = _details(values["details"])
+        if (verified := values.get("verification")) is not None:
+            heads = [HeadEntry(**head) for head in verified["heads"]]
+            values["verification"] = VerificationEntry(**{**verified, "heads": heads})
         return cls(**values)
 
 

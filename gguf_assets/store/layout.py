@@ -13,6 +13,8 @@ from pathlib import Path
 PART_NAME = "part-0.parquet"
 MANIFEST_NAME = "manifest.json"
 LAST_SYNC_NAME = "last_sync_metadata.json"
+PAGE_NAME = "index.html"
+DASHBOARD_NAME = "dashboard.html"
 COMPRESSED = ".zst"
 """How the names of compressed files of captures end."""
 
@@ -120,17 +122,41 @@ class Layout:
         return self.published / "latest.json"
 
     @property
+    def export_file(self) -> Path:
+        """The models of the latest published day as one gzipped JSON object, for web pages."""
+        return self.published / "latest" / "models.json.gz"
+
+    @property
     def journal(self) -> Path:
         """Journal of a publishing under way; absent at rest."""
         return self.published / "journal.json"
 
+    @property
+    def reports_dir(self) -> Path:
+        """Folder of the reports of all days."""
+        return self.reports or self.data / "reports"
+
     def reports_of(self, day: date) -> Path:
         """Folder of a day's reports."""
-        return (self.reports or self.data / "reports") / day_folder(day)
+        return self.reports_dir / day_folder(day)
 
     def report_file(self, day: date) -> Path:
         """The sync report of a day, as Markdown."""
         return self.reports_of(day) / "report.md"
+
+    def day_page(self, day: date) -> Path:
+        """The sync report of a day, as a page for the browser."""
+        return self.reports_of(day) / PAGE_NAME
+
+    @property
+    def index_page(self) -> Path:
+        """The page that lists the reports of all days."""
+        return self.reports_dir / PAGE_NAME
+
+    @property
+    def dashboard_page(self) -> Path:
+        """The page of the trends over all published days."""
+        return self.reports_dir / DASHBOARD_NAME
 
     @property
     def history_file(self) -> Path:

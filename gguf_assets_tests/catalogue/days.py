@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from gguf_assets.catalogue.delta import COMPARED, FILE_COLUMNS, DayTables, Delta, compare_days
 from gguf_assets.catalogue.details import read_details
+from gguf_assets.catalogue.extras import Extras
 from gguf_assets.catalogue.parse import ListedPage, parse_listing_page
 from gguf_assets.catalogue.schema import FILES, MODELS, TOMBSTONES
 from gguf_assets.catalogue.snapshot import DayContext, SnapshotFigures, build_snapshot
@@ -177,6 +178,7 @@ def build(
     baseline: Day | None = None,
     *,
     day: date | None = None,
+    extras: Extras | None = None,
 ) -> Day:
     """Build the day after the baseline from listing rows (or pages) and detail answers."""
     if day is None:
@@ -194,6 +196,7 @@ def build(
         baseline,
         DayContext(day, None if baseline is None else baseline.date, noon(day)),
         open_sink,
+        extras,
     )
     models = pa.concat_tables([MODELS.empty(), *sinks[-1].models]).combine_chunks()
     files = pa.concat_tables([FILES.empty(), *sinks[-1].files]).combine_chunks()

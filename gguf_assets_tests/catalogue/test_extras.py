@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gguf_assets.catalogue.extras import ExtraCursor, Extras, gather_extras
 from gguf_assets.catalogue.ordering import OrderedWalk, created_keys
 from gguf_assets.catalogue.parse import LISTED, parse_listing_page
-from gguf_assets_tests.catalogue.days import hub_id, row
+from gguf_assets_tests.catalogue.days import build, hub_id, row
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -100,6 +100,19 @@ def test_an_extra_that_the_walk_lists_at_another_place_is_told_and_can_be_left_o
         cursor.join(listed.slice(0, 1), place)
     assert walk.seen(cursor.used) == {hub_id(1)}
     assert ExtraCursor(extras, frozenset({hub_id(1)})).join(LISTED.empty_table(), -(2**63)).num_rows == 0
+
+
+def test_whether_counters_stood_still_is_said_of_listed_models_alone():
+    baseline = build([row(1), row(2), row(3)])
+    day = build([row(1)], baseline=baseline, extras=gathered(search=[row(2)]))
+    assert {
+        row["hub_id"]: (row["presence"], row["counters_stalled"]) for row in day.model_rows().values()
+    } == {
+        hub_id(1): ("listed", True),
+        hub_id(2): ("put back", None),
+        hub_id(3): ("unconfirmed", None),
+    }
+    assert (day.figures.counters_compared, day.figures.counters_moved) == (1, 0)
 
 
 def test_without_extras_nothing_but_the_listing_has_seen_a_row():

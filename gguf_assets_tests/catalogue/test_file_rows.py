@@ -18,13 +18,21 @@ Entry = tuple[int, str, int | None]
 GIGA = 10**9
 
 
-def put_together(entries: list[Entry], models: int = 3, parameters: dict[int, int] | None = None) -> FileRows:
+def put_together(
+    entries: list[Entry],
+    models: int = 3,
+    parameters: dict[int, int] | None = None,
+    architecture: str | None = None,
+    base: str = "base/model",
+) -> FileRows:
     raw = pa.table([*zip(*entries, strict=True)] or [[], [], []], names=["row", "path", "size_bytes"])
     raw = raw.append_column("sha256", pa.nulls(len(entries), pa.string())).cast(RAW)
     table = pa.table(
         {
             "hub_id": [hub_id(n) for n in range(models)],
             "model_id": [f"owner/model-{n}" for n in range(models)],
+            "base_models": pa.array([[base]] * models, pa.list_(pa.string())),
+            "architecture": pa.array([architecture] * models, pa.string()),
             "parameter_count": pa.array([(parameters or {}).get(n) for n in range(models)], pa.int64()),
         }
     )
@@ -188,6 +196,34 @@ def test_bits_per_weight_are_those_of_file_or_complete_set():
     }
 
 
+def test_memory_is_estimated_for_models_as_the_weights_and_a_fifth_rounded_up():
+    entries = [
+        (0, "m.Q4_0.gguf", 4 * GIGA),
+        (0, "odd.Q4_0.gguf", 1),
+        (0, "none.Q4_0.gguf", 0),
+        (0, "unknown.Q4_0.gguf", None),
+        (0, "huge.Q4_0.gguf", 10**15 + 3),
+        shard("big.Q8_0", 1, 2, 4 * GIGA),
+        shard("big.Q8_0", 2, 2, 3 * GIGA),
+        shard("cut.Q8_0", 1, 2, 3 * GIGA),
+        (0, "mmproj-f16.gguf", GIGA),
+        (0, "imatrix.dat", GIGA),
+    ]
+    got = {r["path"]: r["memory_bytes_estimate"] for r in as_rows(put_together(entries))}
+    assert got == {
+        "m.Q4_0.gguf": 4_800_000_000,
+        "odd.Q4_0.gguf": 2,
+        "none.Q4_0.gguf": 0,
+        "unknown.Q4_0.gguf": None,
+        "huge.Q4_0.gguf": 1_200_000_000_000_004,
+        "big.Q8_0-00001-of-00002.gguf": 8_400_000_000,
+        "big.Q8_0-00002-of-00002.gguf": 8_400_000_000,
+        "cut.Q8_0-00001-of-00002.gguf": None,
+        "mmproj-f16.gguf": None,
+        "imatrix.dat": None,
+    }
+
+
 def test_flags_say_what_only_the_size_shows():
     entries = [
         (0, "a.Q4_K_M.gguf", 0),
@@ -202,6 +238,22 @@ def test_flags_say_what_only_the_size_shows():
         [],
         ["empty"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "base", "judged"),
+    [
+        (None, "base/model", True),
+        (None, "openai/GPT-OSS-20b", False),
+        ("gpt-oss", "base/model", False),
+        ("llama", "openai/gpt-oss-20b", True),
+    ],
+)
+def test_where_the_weights_keep_their_own_bits_the_size_contradicts_no_label(architecture, base, judged):
+    files = put_together(
+        [(0, "b.Q2_K.gguf", 30 * GIGA)], 1, {0: 7 * GIGA}, architecture=architecture, base=base
+    )
+    assert as_rows(files)[0]["flags"] == (["label_size_mismatch"] if judged else [])
 
 
 def test_the_facts_of_a_path_are_those_of_its_description():

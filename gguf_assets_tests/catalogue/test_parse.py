@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gguf_assets.catalogue.parse import COUNTER_LIMIT, LISTED, ListedPage, parse_listing_page
+from gguf_assets.catalogue.parse import LISTED, ListedPage, parse_listing_page
+from gguf_assets.catalogue.row_reader import COUNTER_LIMIT
 from gguf_assets_tests.catalogue.days import hub_id, row
 
 MISSING = object()

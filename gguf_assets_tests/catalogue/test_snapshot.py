@@ -80,6 +80,8 @@ def check_figures(expected: Catalogue, day: Day) -> None:
     assert figures.models == day.models_table.num_rows == len(expected)
     assert figures.files == day.files_table.num_rows
     assert figures.details_known == sum(known.details_known for known in expected.values())
+    stalled = [known.counters_stalled for known in expected.values() if known.counters_stalled is not None]
+    assert (figures.counters_compared, figures.counters_moved) == (len(stalled), stalled.count(False))
 
 
 @given(
@@ -106,6 +108,32 @@ def test_every_day_of_a_chain_is_what_the_rules_say(hub: list[HubDay], chunk: in
             day = build(pages(listing, page_size), answers, day)
             check_against(expected, day)
             check_figures(expected, day)
+
+
+@pytest.mark.parametrize(
+    ("changed", "stalled"),
+    [
+        ({}, True),
+        ({"downloads": 9}, False),
+        ({"downloadsAllTime": 101}, False),
+        ({"likes": 2}, False),
+        ({"likes": None}, False),
+        ({"trendingScore": 5, "sha": sha("other"), "id": "owner/renamed"}, True),
+    ],
+)
+def test_counters_stand_still_when_all_three_are_those_of_the_baseline(changed, stalled):
+    day = build([row(1, **changed), row(2)], baseline=build([row(1)]))
+    rows = day.model_rows()
+    assert (rows[hub_id(1)]["counters_stalled"], rows[hub_id(2)]["counters_stalled"]) == (stalled, None)
+    assert (day.figures.counters_compared, day.figures.counters_moved) == (1, int(not stalled))
+
+
+def test_counters_unknown_on_both_days_are_equal_and_a_first_day_compares_none():
+    unknown = row(1, downloadsAllTime=None)
+    first = build([unknown])
+    assert first.model_rows()[hub_id(1)]["counters_stalled"] is None
+    assert (first.figures.counters_compared, first.figures.counters_moved) == (0, 0)
+    assert build([unknown], baseline=first).model_rows()[hub_id(1)]["counters_stalled"] is True
 
 
 def many_rows() -> list[dict[str, Any]]:

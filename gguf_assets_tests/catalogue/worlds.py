@@ -50,6 +50,7 @@ class Repository:
     created: int | None
     commit: str | None
     downloads: int | None
+    downloads_all_time: int | None = 100
     gated: Any = False
     disabled: bool = False
 
@@ -75,6 +76,7 @@ class Repository:
             sha=self.sha,
             createdAt=None if created is None else created.isoformat(),
             downloads=self.downloads,
+            downloadsAllTime=self.downloads_all_time,
             gated=self.gated,
             disabled=self.disabled,
             siblings=[{"rfilename": path} for path in self.content],
@@ -120,6 +122,7 @@ def hub_days(draw: st.DrawFn) -> HubDay:
             created=number // 2 if usual else draw(st.sampled_from([None, 0, 1, 2, number // 2])),
             commit=draw(st.sampled_from(["one", "one", "two", "three", None])),
             downloads=draw(st.sampled_from([0, 5, 12, None])),
+            downloads_all_time=draw(st.sampled_from([100, 100, 101, None])),
             gated=draw(st.sampled_from([False, False, "auto", "manual"])),
             disabled=draw(st.booleans()),
         )
@@ -155,6 +158,8 @@ class Known:
     created_at: datetime | None
     downloads: int | None
     downloads_delta: int | None
+    downloads_all_time: int | None
+    counters_stalled: bool | None
     gated: str
     disabled: bool
     presence: str
@@ -181,7 +186,9 @@ def next_day(yesterday: Catalogue | None, hub: HubDay, day: date) -> Catalogue:
     names = {known.model_id.lower() for known in today.values()}
     for identity, old in before.items():
         if identity not in today and old.model_id.lower() not in names:
-            today[identity] = replace(old, presence="unconfirmed", downloads_delta=None)
+            today[identity] = replace(
+                old, presence="unconfirmed", downloads_delta=None, counters_stalled=None
+            )
     return today
 
 
@@ -201,6 +208,7 @@ def _listed(repository: Repository, old: Known | None, hub: HubDay, day: date) -
         elif old is not None and old.files is not None:
             files = dict.fromkeys(old.files, (None, None))
     changed = old is not None and None not in (old.sha, repository.sha) and old.sha != repository.sha
+    counters = (repository.downloads, repository.downloads_all_time)
     counts = (repository.downloads, None if old is None else old.downloads)
     return Known(
         model_id=repository.name,
@@ -210,6 +218,8 @@ def _listed(repository: Repository, old: Known | None, hub: HubDay, day: date) -
         created_at=repository.created_at or (old.created_at if old else None),
         downloads=repository.downloads,
         downloads_delta=None if None in counts else counts[0] - counts[1],
+        downloads_all_time=repository.downloads_all_time,
+        counters_stalled=None if old is None else counters == (old.downloads, old.downloads_all_time),
         gated=repository.gated or "no",
         disabled=repository.disabled,
         presence="listed",

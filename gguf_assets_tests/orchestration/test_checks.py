@@ -8,13 +8,14 @@ from pathlib import Path
 
 import dagster as dg
 import orjson
-import pyarrow as pa
 import pytest
 
 from gguf_assets.demo import documents
 from gguf_assets.demo.faults import Fault, FaultKind
 from gguf_assets.demo.server import LoopbackHub
 from gguf_assets.hub.walk import FULL_FIELDS
+from gguf_assets.orchestration.checks import details_result
+from gguf_assets.settings.load import load_settings
 from gguf_assets.store.datasets import read_table
 from gguf_assets_tests.calling import Catalogue, assert_clear, checks_of, failure_text, launch
 from gguf_assets_tests.hubs import hub_of, repository
@@ -77,14 +78,24 @@ def test_half_of_the_rows_broken_on_a_first_day_is_refused_with_score_and_thresh
 
 def test_the_checks_of_a_first_day_warn_that_nothing_can_be_compared(first_day):
     checks = checks_of(first_day)
-    completeness = checks["completeness"]
-    assert (completeness.passed, completeness.severity) == (False, WARN)
-    assert "No independent count" in (completeness.description or "")
-    assert checks["rules_for_publishing"].passed
-    details = checks["file_detail_coverage"]
-    assert (details.passed, details.severity) == (False, WARN)
-    assert details.description == "file details known for 0 of 40 models"
-    assert checks["warnings"].passed
+    yellow = {name: check.description or "" for name, check in checks.items() if not check.passed}
+    assert {checks[name].severity for name in yellow} == {WARN}
+    assert yellow.keys() == {"completeness", "file_detail_coverage", "counters", "day"}
+    assert yellow["completeness"].startswith("No independent count: ")
+    assert yellow["file_detail_coverage"].startswith("file details known for 0 of 40 models: 0.0000 is below")
+    assert yellow["day"].startswith("skipped: partial_day")
+    assert yellow["counters"].startswith("skipped: "), "the Hub names no downloads of all time here"
+    assert (checks["contents"].description or "").startswith("1 rule kept; skipped: ")
+
+
+@pytest.mark.parametrize(("minimum", "passed"), [("0.75", True), ("0.7501", False), ("0", True)])
+def test_file_details_are_measured_by_the_minimum_of_the_settings_and_never_block(minimum, passed):
+    settings = load_settings({"GGUF_SYNC__VALIDATION__MIN_FILE_DETAIL_COVERAGE": minimum}).settings
+    check = details_result(30, 40, settings.validation.min_file_detail_coverage)
+    assert (check.passed, check.severity) == (passed, WARN)
+    said = f"file details known for 30 of 40 models: 0.7500 {'reaches' if passed else 'is below'} {minimum} "
+    assert (check.description or "").startswith(said)
+    assert check.metadata["share"].value == 0.75
 
 
 def test_a_listing_cut_to_60_percent_is_refused_and_changes_nothing(catalogue):
@@ -94,8 +105,19 @@ def test_a_listing_cut_to_60_percent_is_refused_and_changes_nothing(catalogue):
     assert catalogue.published() == before
     completeness = checks_of(catalogue)["completeness"]
     assert (completeness.passed, completeness.severity, completeness.blocking) == (False, ERROR, True)
-    assert completeness.metadata["coverage"].value == pytest.approx(0.6)
-    assert completeness.metadata["score"].value == pytest.approx(0.6)
+    parts = {name: entry.value for name, entry in completeness.metadata.items()}
+    assert {name: parts[name] for name in ("coverage", "score", "fill", "minimum")} == {
+        "coverage": pytest.approx(0.6),
+        "score": pytest.approx(0.6),
+        "fill": 1.0,
+        "minimum": 0.95,
+    }
+    # The sixteen that the listing lacks were seen by another route.
+    assert (parts["listed"], parts["seen_by_other_routes"]) == (24, 16)
+    assert parts["put_back"] == parts["unconfirmed"] == parts["quarantined"] == 0
+    changes = read_table(catalogue.store.layout.candidate_file("changes", SECOND))
+    assert changes["change"].to_pylist() == [], "nobody is marked removed"
+    assert read_table(catalogue.store.layout.candidate_file("tombstones", SECOND)).num_rows == 0
     syncs = catalogue.call("status", "--json").json["syncs"]
     assert [sync["state"] for sync in syncs].count("failed") == 1
 
@@ -128,31 +150,24 @@ def test_a_check_that_is_switched_off_reads_skipped_and_lets_the_day_pass(catalo
     assert ended.code == 0, ended
     completeness = checks_of(catalogue)["completeness"]
     assert (completeness.passed, completeness.severity) == (False, WARN)
-    assert "skipped" in (completeness.description or "")
+    assert (completeness.description or "").startswith(
+        "skipped: validation.enable_completeness_checking is off; completeness 0.6000 is below the minimum"
+    )
 
 
-def test_a_broken_rule_stops_publishing_whoever_launches_it(catalogue):
-    assert catalogue.sync("--details", "none", fault=listing(24)).code == 1
+def test_a_threshold_that_was_raised_since_the_judgement_holds_in_published_catalogue(catalogue):
+    lenient = {"GGUF_SYNC__VALIDATION__MIN_COMPLETENESS_SCORE": "0.8"}
+    assert catalogue.sync("--details", "none", fault=listing(34), **lenient).code == 0
     before = catalogue.published()
-    candidates = catalogue.store.candidates
-    rows = read_table(catalogue.store.layout.candidate_file("models", SECOND))
-    with candidates.writer("models", SECOND) as writer:
-        writer.write(pa.concat_tables([rows.slice(0, 1), rows]))
-    candidates.record(SECOND, {"models": writer.info})
-
-    stale = launch(catalogue, SECOND, "published_catalogue")
-    assert not stale.success
-    lenient = {"GGUF_SYNC__VALIDATION__MIN_COMPLETENESS_SCORE": "0.5"}
-    catalogue.environ.update(lenient)
-    judged = launch(catalogue, SECOND, "validation_report")
-    assert not judged.success, "a failed blocking check fails the run"
-    kept = {check.check_name: check for check in judged.get_asset_check_evaluations()}["rules_for_publishing"]
-    assert (kept.passed, kept.severity) == (False, ERROR)
-    assert "model_unique_id" in (kept.description or "")
-
+    assert catalogue.store.published.manifest(SECOND) is not None
+    catalogue.environ["SYNC_ENVIRONMENT"] = "production"
     alone = launch(catalogue, SECOND, "published_catalogue")
     assert not alone.success
-    assert "rule model_unique_id is broken (2 findings)" in failure_text(alone)
+    assert "completeness 0.8500 is below the minimum 0.95 in force now" in failure_text(alone)
+    assert catalogue.published() == before
+
+    catalogue.environ |= lenient
+    assert launch(catalogue, SECOND, "published_catalogue").success
     assert catalogue.published() == before
 
 

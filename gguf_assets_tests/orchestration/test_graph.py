@@ -46,10 +46,17 @@ CHECKS = {
     # name: asset, whether it stops what comes after it
     "configuration_valid": ("configuration", True),
     "completeness": ("validation_report", True),
-    "rules_for_publishing": ("validation_report", True),
     "file_detail_coverage": ("validation_report", False),
     "discovery_routes": ("validation_report", False),
-    "warnings": ("validation_report", False),
+    "structure": ("validation_report", True),
+    "paths": ("validation_report", True),
+    "dates": ("validation_report", False),
+    "counters": ("validation_report", False),
+    "files": ("validation_report", True),
+    "labels": ("validation_report", False),
+    "contents": ("validation_report", False),
+    "day": ("validation_report", False),
+    "reading": ("validation_report", False),
 }
 JOBS: dict[str, list[str]] = {
     # name: assets

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gguf_assets.quality.completeness import REQUIRED_FIELDS, gate, measure
-from gguf_assets.quality.highlights import Movers, Vocabulary
+from gguf_assets.quality.day_facts import DayFacts, Highlights, change_counts
+from gguf_assets.quality.health_checks import HEALTH_CHECKS
+from gguf_assets.quality.highlights import LostPoints, Movers, Vocabulary, WorstModel
 from gguf_assets.quality.markdown import TEXT_LENGTH, escaped, table
-from gguf_assets.quality.report import DayFacts, change_counts, day_report, sync_mode_report
+from gguf_assets.quality.report import day_report, sync_mode_report
 
 from .tables import DAY, batch, hub_id, model, models
 
@@ -40,8 +42,9 @@ FACTS = DayFacts(
     durations={"listing": 40.0, "details": 5.25},
     completeness=COMPLETENESS,
     gate=gate(COMPLETENESS, 0.95),
-    findings={"empty_file": 3, "schema": 0, "bad_value": 2},
-    skipped=["label_size_mismatch"],
+    findings={"no_gguf_file": 5, "upper_case": 4, "empty_file": 3, "schema": 0, "of_old": 2},
+    skipped=["label_size_mismatch", "stalled_day"],
+    why_skipped={"label_size_mismatch": "switched off by validation.disabled_rules"},
     blocking=[],
     grades={"A": 3, "C": 1},
     published=True,
@@ -63,8 +66,9 @@ def changes(*rows):
     return pa.Table.from_batches([batch("changes", list(rows))])
 
 
-def report(facts=FACTS, rows=(), movers=None, vocabulary=None, before=None):
-    return day_report(facts, changes(*rows), movers or Movers(), vocabulary or Vocabulary(), before)
+def report(facts=FACTS, rows=(), movers=None, **more):
+    moved = {} if movers is None else {"rising": movers.rising, "falling": movers.falling}
+    return day_report(facts, Highlights(changes(*rows), **moved, **more))
 
 
 def cells(text, first):
@@ -108,18 +112,36 @@ def test_the_report_shows_the_figures_of_the_day():
         assert cells(text, kind) == [count]
     assert "Added: a/new." in text
     assert "Renamed: a/old → a/b." in text
-    assert cells(text, "completeness") == cells(text, "coverage") == ["0.9600"]
-    assert cells(text, "unconfirmed") == ["2"]
-    assert cells(text, "walk ended") == ["yes"]
-    assert cells(text, "file details known") == ["0.5000"]
-    assert cells(text, "`empty_file`") == ["3", "warning"]
-    assert cells(text, "`bad_value`")[0] == "2"
-    assert "`schema`" not in text
-    assert "Skipped: `label_size_mismatch`." in text
+    assert cells(text, "completeness")[0] == cells(text, "coverage")[0] == "0.9600"
+    assert cells(text, "unconfirmed")[0] == "2"
+    assert cells(text, "walk ended")[0] == "yes"
+    assert cells(text, "file details known")[0] == "0.5000"
     assert cells(text, "A") == ["3", "75.0%"]
     assert cells(text, "B") == ["0", "0.0%"]
     assert "152 requests, 150 of them for details." in text
     assert cells(text, "listing") == ["40.0"]
+
+
+def test_findings_are_told_with_severity_group_what_was_fixed_and_what_was_skipped():
+    text = report()
+    assert cells(text, "`empty_file`")[:4] == ["3", "warning", "files", ""]
+    assert cells(text, "`upper_case`")[:4] == ["4", "info", "reading", "put right"]
+    assert cells(text, "`of_old`")[0] == "2"
+    assert "`schema`" not in text
+    assert text.index("`empty_file`") < text.index("`no_gguf_file`") < text.index("`of_old`")
+    assert "Skipped: `label_size_mismatch` (switched off by validation.disabled\\_rules)" in text
+    assert "`stalled_day` (switched off, or without what it needs)." in text
+
+
+def test_the_least_healthy_models_are_told_with_what_they_lack_and_its_remedy():
+    lost = (LostPoints("model_file", 0, "no_gguf_file", 5), LostPoints("gone", 3, "no_more", 1))
+    text = report(worst=[WorstModel("a/b|c", hub_id(1), 1.5, "F", lost)])
+    assert cells(text, "a/b\\|c") == [
+        "1.50",
+        "F",
+        f"`model_file`: no GGUF file at all. {HEALTH_CHECKS['model_file'].remedy}<br>`gone`: no_more.",
+    ]
+    assert "## Least healthy" not in report()
 
 
 def test_the_first_day_claims_no_change():
@@ -184,20 +206,18 @@ def test_movers_are_shown_with_sign_and_level():
     assert cells(text, "owner/Model-5-GGUF") == ["-1,500", "20,000"]
 
 
+def test_the_words_of_a_day_are_gathered_over_batches():
+    words = Vocabulary()
+    words.add(models(model(1, architecture="llama", quantizations=["Q4_K_M", "NVFP4"])))
+    words.add(models(model(2, architecture=None, quantizations=None), model(3, quantizations=["Q8_0"])))
+    assert (words.architectures, words.quantizations) == ({"llama"}, {"Q4_K_M", "NVFP4", "Q8_0"})
+
+
 def test_labels_and_architectures_new_since_the_day_before_are_named():
-    before, today = Vocabulary(), Vocabulary()
-    before.add(models(model(1, architecture="llama", quantizations=["Q4_K_M"])))
-    today.add(
-        models(
-            model(1, architecture="llama", quantizations=["Q4_K_M", "NVFP4"]),
-            model(2, architecture="new|arch"),
-        )
-    )
-    text = report(vocabulary=today, before=before)
+    text = report(architectures=["new|arch"], quantizations=[f"Q{number}" for number in range(12)])
     assert "Architectures: new\\|arch." in text
-    assert "Quantizations: NVFP4." in text
-    assert "Not seen" not in report(vocabulary=today, before=today)
-    assert "Not seen" not in report(vocabulary=today)
+    assert "Quantizations: Q0, Q1, Q2, Q3, Q4, Q5, Q6, Q7, Q8, Q9 and 2 more." in text
+    assert "Not seen" not in report()
 
 
 def test_the_same_facts_give_the_same_text():

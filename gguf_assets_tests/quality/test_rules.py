@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import get_args
 
 import pyarrow as pa
 import pytest
@@ -11,98 +13,131 @@ from hypothesis import strategies as st
 
 from gguf_assets.catalogue.schema import ISSUES
 from gguf_assets.errors import PermanentError
-from gguf_assets.quality.findings import LISTED_PER_MESSAGE
+from gguf_assets.quality.findings import LISTED_PER_MESSAGE, Group
 from gguf_assets.quality.rules import RULES, Validation, ValidationResult
-
-from .tables import DAY, OBSERVED, file, files, hub_id, model, models, sha
-
-GOOD_MODELS = [
-    model(4),
-    model(3),
-    model(1, created_at=None),
-    model(2, created_at=None, presence="unconfirmed"),
-]
-GOOD_FILES = [
-    file(4, "a.gguf"),
-    file(4, "b-00001-of-00002.gguf", shard_set="b-of-00002.gguf", shard_index=1, shard_count=2),
-    file(4, "b.gguf", shard_set_complete=True),
-    file(3, "a.gguf"),
-    file(2, "sub/ü b:c.gguf", size_bytes=None, sha256=None, details_sha=None, sha=None),
-]
+from gguf_assets.settings.quality_sections import RuleName
+from gguf_assets_tests.quality.sound_day import BROKEN, EMPTY, LATE, SOUND, DayToJudge, before
+from gguf_assets_tests.quality.tables import DAY, OBSERVED, file, files, hub_id, model, models
 
 
 def judge(model_rows, file_rows, **options) -> ValidationResult:
-    validation = Validation(DAY, **options)
-    validation.models(models(*model_rows))
-    validation.files(files(*file_rows))
-    return validation.finish()
-
-
-def edited(rows, index, **changed):
-    return [row | changed if place == index else row for place, row in enumerate(rows)]
+    """Judge rows alone, without history, baseline or evidence."""
+    rows = DayToJudge(tuple(model_rows), tuple(file_rows), earlier=None, facts=(), headers=())
+    return rows.judged(with_history=False, **options)
 
 
 def fired(result: ValidationResult) -> dict[str, int]:
     return {rule: count for rule, count in result.counts.items() if count}
 
 
-late = OBSERVED + timedelta(days=1, microseconds=1)
-
-# rule -> (models, files, number of findings); each breaks this rule and no other.
-BROKEN = {
-    "schema": (edited(GOOD_MODELS, 0, downloads=-1), GOOD_FILES, 1),
-    "snapshot_date": (edited(GOOD_MODELS, 1, snapshot_date=date(2025, 8, 16)), GOOD_FILES, 1),
-    "model_unique_id": ([GOOD_MODELS[0], model(4, model_id="owner/other"), *GOOD_MODELS[1:]], GOOD_FILES, 2),
-    "model_unique_name": (edited(GOOD_MODELS, 1, model_id="OWNER/model-4-gguf"), GOOD_FILES, 2),
-    "model_order": ([GOOD_MODELS[0], GOOD_MODELS[2], GOOD_MODELS[1], GOOD_MODELS[3]], GOOD_FILES[:3], 1),
-    "file_parent": (GOOD_MODELS, [*GOOD_FILES, file(9, "a.gguf"), file(9, "b.gguf")], 1),
-    "file_unique": (GOOD_MODELS, [GOOD_FILES[0], *GOOD_FILES], 1),
-    "file_order": (GOOD_MODELS, [*GOOD_FILES[3:4], *GOOD_FILES[:3]], 1),
-    "file_path": (GOOD_MODELS, edited(GOOD_FILES, 3, path="../a.gguf"), 1),
-    "file_facts_current": (GOOD_MODELS, edited(GOOD_FILES, 0, details_sha=sha(99)), 1),
-    "created_after_modified": (edited(GOOD_MODELS, 0, created_at=OBSERVED), GOOD_FILES, 1),
-    "date_in_future": (edited(GOOD_MODELS, 2, last_modified=late), GOOD_FILES, 1),
-    "shard_set_incomplete": (
-        GOOD_MODELS,
-        [
-            *GOOD_FILES[:3],
-            *[file(3, f"b{n}", shard_set="b-of-3", shard_set_complete=False) for n in (1, 3)],
-        ],
-        1,
-    ),
-    "empty_file": (GOOD_MODELS, edited(GOOD_FILES, 1, size_bytes=0), 1),
-    "label_size_mismatch": (GOOD_MODELS, edited(GOOD_FILES, 1, flags=["part", "label_size_mismatch"]), 1),
-    "no_gguf_file": (edited(GOOD_MODELS, 1, gguf_files=0), GOOD_FILES, 1),
-}
-
-
 def test_a_sound_day_passes_every_rule_without_a_finding():
-    result = judge(GOOD_MODELS, GOOD_FILES)
+    result = SOUND.judged()
     assert result.checked == dict.fromkeys(RULES, "passed")
+    assert result.why_skipped == {}
     assert result.issues.equals(ISSUES.empty())
     assert result.blocking == []
 
 
-def test_an_empty_day_passes():
-    result = judge([], [])
-    assert set(result.checked.values()) == {"passed"}
+def test_an_empty_day_passes_but_for_the_rules_that_have_nothing_to_compare():
+    result = EMPTY.judged()
+    assert result.why_skipped == {
+        "counters_possible": "no model states both counters",
+        "counters_rolled_back": "no model has `downloads_all_time` on both days",
+        "file_facts_confirmed": "no file facts were asked for again",
+        "same_bytes_under_two_labels": "no model file has a label and a known SHA-256",
+        "header_unreadable": "no header was read",
+        "header_label_mismatch": "no header was read",
+        "header_architecture_mismatch": "no header was read",
+    }
+    assert set(result.named("passed")) == set(RULES) - set(result.why_skipped)
 
 
-def test_each_rule_has_a_row_broken_for_it():
-    assert set(BROKEN) == set(RULES)
+def test_each_rule_has_a_day_broken_for_it():
+    assert list(BROKEN) == list(RULES)
 
 
-@pytest.mark.parametrize("batch_rows", [1, 65_536])
+@pytest.mark.parametrize("batch_rows", [1, 2, 65_536])
 @pytest.mark.parametrize("rule", BROKEN)
-def test_each_rule_fires_on_a_row_broken_for_it_and_no_other_rule_does(rule, batch_rows):
-    model_rows, file_rows, count = BROKEN[rule]
-    result = judge(model_rows, file_rows, batch_rows=batch_rows)
+def test_each_rule_fires_on_a_day_broken_for_it_and_no_other_rule_does(rule, batch_rows):
+    day, count = BROKEN[rule]
+    # The schema rule is slow on single rows, and looks at nothing but single values.
+    whole = batch_rows == 65_536 or rule == "schema"
+    result = day.judged(batch_rows=batch_rows, schema=whole)
     assert fired(result) == {rule: count}
     assert result.checked[rule] == "failed"
     assert result.blocking == ([rule] if RULES[rule].severity == "error" else [])
     assert result.issues["rule"].to_pylist() == [rule] * count
     assert result.issues["severity"].to_pylist() == [RULES[rule].severity] * count
-    assert None not in result.issues["hub_id"].to_pylist()
+    whole_day = rule in ("counters_stalled", "partial_day", "stalled_day")
+    assert (None in result.issues["hub_id"].to_pylist()) == whole_day
+
+
+@pytest.mark.parametrize("rule", [rule for rule in BROKEN if RULES[rule].switchable])
+def test_a_rule_that_is_switched_off_reads_skipped_and_finds_nothing_though_its_day_is_broken(rule):
+    result = BROKEN[rule][0].judged(off=[rule])
+    assert result.checked[rule] == "skipped"
+    assert result.why_skipped[rule] == "a test"
+    assert fired(result) == {}
+    assert result.issues.num_rows == 0
+    assert result.publishable
+
+
+def test_the_settings_name_the_switchable_rules_in_the_order_of_the_registry():
+    assert get_args(RuleName) == tuple(name for name, rule in RULES.items() if rule.switchable)
+
+
+@pytest.mark.parametrize(
+    ("off", "named"), [(["file_order"], "file_order"), (["empty_file", "no_such"], "no_such")]
+)
+def test_a_name_that_cannot_be_switched_off_is_refused(off, named):
+    with pytest.raises(ValueError, match=f"switched off: {named}; these can be: schema, file_facts_current,"):
+        Validation(DAY, off=dict.fromkeys(off, "a test"))
+
+
+def test_the_registry_goes_from_the_gravest_rule_to_the_least():
+    gravity = [("error", "warning", "info").index(rule.severity) for rule in RULES.values()]
+    assert gravity == sorted(gravity)
+    assert all(rule.name == name for name, rule in RULES.items())
+
+
+def test_each_rule_says_what_must_hold_why_and_where_that_comes_from():
+    for rule in RULES.values():
+        assert rule.what.endswith(".")
+        assert rule.reason.endswith(".")
+        assert rule.reference
+        assert rule.group in set(get_args(Group)) - {"reading"}
+
+
+def test_what_a_first_day_lacks_is_skipped_and_said():
+    first = replace(
+        SOUND,
+        earlier=None,
+        today=before(0, changed=None, counters_compared=0, counters_moved=0),
+        recent=(),
+        file_changes=(),
+    )
+    assert first.judged().why_skipped == {
+        "counters_rolled_back": "no baseline",
+        "counters_stalled": "no baseline",
+        "partial_day": "fewer than 3 published days before it",
+        "stalled_day": "no baseline",
+        "replaced_in_place": "no baseline",
+    }
+
+
+def test_without_history_and_evidence_their_rules_read_skipped():
+    why = judge(SOUND.models, SOUND.files).why_skipped
+    assert why == {
+        "counters_rolled_back": "no baseline",
+        "counters_stalled": "the days before it were not looked at",
+        "partial_day": "the days before it were not looked at",
+        "stalled_day": "the days before it were not looked at",
+        "file_facts_confirmed": "no file facts were asked for again",
+        "header_unreadable": "no header was read",
+        "header_label_mismatch": "no header was read",
+        "header_architecture_mismatch": "no header was read",
+        "replaced_in_place": "the days before it were not looked at",
+    }
 
 
 @pytest.mark.parametrize(
@@ -132,33 +167,13 @@ def test_the_limits_of_files_are_checked_too():
     assert result.counts["schema"] == 3
 
 
-def test_the_schema_rule_reads_skipped_when_it_is_switched_off():
-    result = judge([model(4, downloads=-1)], [], schema_validation=False)
-    assert result.checked["schema"] == "skipped"
-    assert result.blocking == []
-
-
-VERIFIED = {"file_facts_current", "shard_set_incomplete", "empty_file", "label_size_mismatch"}
-
-
-@pytest.mark.parametrize("rule", BROKEN)
-def test_without_file_verification_its_rules_read_skipped_and_all_others_are_applied(rule):
-    model_rows, file_rows, count = BROKEN[rule]
-    result = judge(model_rows, file_rows, file_verification=False)
-    unproven = {"file_unique"} if rule == "file_order" else set()
-    assert set(result.named("skipped")) == VERIFIED | unproven
-    assert fired(result) == ({} if rule in VERIFIED else {rule: count})
-    assert result.issues.num_rows == (0 if rule in VERIFIED else count)
-    assert result.publishable == (rule in VERIFIED or RULES[rule].severity != "error")
-
-
 def after(looks):
     """A deadline that is up at the so manyth look."""
     left = iter(range(looks))
     return lambda: next(left, None) is None
 
 
-OF_MODELS = {"model_order", "created_after_modified", "date_in_future", "no_gguf_file"}
+OF_MODELS = {"model_order", "created_after_modified", "date_in_future", "dates_in_order", "no_gguf_file"}
 OF_ROWS = OF_MODELS | {
     "schema",
     "snapshot_date",
@@ -167,6 +182,8 @@ OF_ROWS = OF_MODELS | {
     "empty_file",
     "label_size_mismatch",
 }
+OF_HISTORY = {"counters_stalled", "partial_day", "stalled_day", "replaced_in_place"}
+WHOLE_DAY = "repeated keys, parents, shard sets and counters"
 
 
 @pytest.mark.parametrize(
@@ -176,13 +193,14 @@ OF_ROWS = OF_MODELS | {
         (1, "models from row 3 on and all files", set()),
         (2, "files from row 1 on", OF_MODELS),
         (4, "files from row 5 on", OF_MODELS),
-        (5, "repeated keys, parents and shard sets", OF_ROWS),
-        (6, None, set(RULES)),
+        (5, f"the days before, {WHOLE_DAY}", OF_ROWS),
+        (6, WHOLE_DAY, OF_ROWS | OF_HISTORY),
+        (7, None, set(RULES)),
     ],
 )
 def test_when_time_is_up_the_rest_is_not_checked_and_never_passed(looks, left_out, passed):
-    # Two batches of models, three of files, and the day as a whole.
-    result = judge(GOOD_MODELS, GOOD_FILES, batch_rows=2, deadline=after(looks))
+    # Two batches of models, three of files, the days before, and the day as a whole.
+    result = SOUND.judged(batch_rows=2, deadline=after(looks))
     assert result.unfinished == left_out
     assert set(result.named("passed")) == passed
     assert set(result.named("not checked")) == set(RULES) - passed
@@ -190,11 +208,11 @@ def test_when_time_is_up_the_rest_is_not_checked_and_never_passed(looks, left_ou
     assert result.blocking == []
 
 
-@pytest.mark.parametrize("looks", range(7))
+@pytest.mark.parametrize("looks", [1, 3, 4, 5])
 @pytest.mark.parametrize("rule", BROKEN)
 def test_what_was_found_before_time_was_up_counts(rule, looks):
-    model_rows, file_rows, count = BROKEN[rule]
-    result = judge(model_rows, file_rows, batch_rows=3, deadline=after(looks))
+    day, count = BROKEN[rule]
+    result = day.judged(batch_rows=3, deadline=after(looks), schema=rule == "schema")
     found = fired(result)
     assert set(found) <= {rule}
     assert found.get(rule, 0) <= count
@@ -204,10 +222,16 @@ def test_what_was_found_before_time_was_up_counts(rule, looks):
     assert not (result.publishable and RULES[rule].severity == "error")
 
 
-def test_a_rule_that_is_switched_off_is_skipped_whenever_time_is_up():
-    result = judge(GOOD_MODELS, GOOD_FILES, schema_validation=False, deadline=after(0))
-    assert result.named("skipped") == ["schema"]
-    assert not result.publishable
+@pytest.mark.parametrize("looks", range(7))
+def test_what_is_known_to_be_lacking_is_skipped_whenever_time_is_up(looks):
+    first = replace(SOUND, earlier=None, facts=(), headers=())
+    result = first.judged(batch_rows=2, deadline=after(looks), schema=False, with_history=False)
+    assert {"schema", "counters_rolled_back", "file_facts_confirmed", "header_unreadable"} <= set(
+        result.named("skipped")
+    )
+    assert not OF_HISTORY & set(result.named("passed"))
+    assert set(result.named("skipped")) == set(result.why_skipped)
+    assert result.publishable == (looks == 6)
 
 
 @pytest.mark.parametrize(
@@ -297,11 +321,14 @@ faulty_model = st.builds(
     st.fixed_dictionaries(
         {},
         optional={
-            "created_at": st.sampled_from([None, OBSERVED, late]),
+            "created_at": st.sampled_from([None, OBSERVED, LATE]),
             "model_id": st.sampled_from(["a/b", "A/b", None]),
             "hub_id": st.sampled_from(["", "zz", None]),
             "presence": st.sampled_from(["unconfirmed", None]),
             "gguf_files": st.just(0),
+            "first_seen": st.sampled_from([None, DAY, DAY + timedelta(days=1)]),
+            "last_changed": st.sampled_from([None, DAY]),
+            "downloads_all_time": st.sampled_from([None, 0, 20]),
         },
     ),
 )
@@ -317,26 +344,28 @@ faulty_file = st.builds(
             "sha": st.none(),
             "shard_set_complete": st.just(False),
             "flags": st.sampled_from([None, ["label_size_mismatch"]]),
+            "quantization": st.sampled_from([None, "Q8_0", "Q4_K"]),
+            "role": st.just("mmproj"),
         },
     ),
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(faulty_model, max_size=8), st.lists(faulty_file, max_size=12), st.integers(1, 5))
 def test_the_verdict_does_not_depend_on_how_the_rows_are_batched(model_rows, file_rows, batch_rows):
     # The schema rule looks at single values and would only make this slow.
-    whole = judge(model_rows, file_rows, schema_validation=False)
-    cut = judge(model_rows, file_rows, batch_rows=batch_rows, schema_validation=False)
+    whole = judge(model_rows, file_rows, schema=False)
+    cut = judge(model_rows, file_rows, batch_rows=batch_rows, schema=False)
     assert cut.counts == whole.counts
     assert cut.checked == whole.checked
     assert sorted(map(repr, cut.issues.to_pylist())) == sorted(map(repr, whole.issues.to_pylist()))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(faulty_model, max_size=8), st.lists(faulty_file, max_size=12))
 def test_order_and_keys_agree_with_a_plain_sort(model_rows, file_rows):
-    result = judge(model_rows, file_rows, schema_validation=False)
+    result = judge(model_rows, file_rows, schema=False)
 
     def place(row):
         created = row["created_at"] or datetime.min.replace(tzinfo=OBSERVED.tzinfo)

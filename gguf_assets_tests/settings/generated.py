@@ -23,6 +23,24 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "sync_behavior.detail_requests_per_run": (0, 1_000_000),
     "validation.validation_timeout_seconds": (1, 3600),
     "validation.removal_confirm_limit": (0, 100_000),
+    "validation.file_verification_requests": (0, 100_000),
+    "validation.header_sample": (0, 1000),
+    **{
+        f"quality_scoring.weight_{check}": (0, 100)
+        for check in (
+            "listed",
+            "reachable",
+            "model_file",
+            "shards_complete",
+            "files_not_empty",
+            "labels_plausible",
+            "labelled",
+            "verifiable",
+            "licensed",
+            "base_model",
+            "described",
+        )
+    },
     "error_handling.max_recovery_attempts": (0, 10),
     "error_handling.recovery_delay_seconds": (0, 3600),
     "monitoring.progress_report_interval_seconds": (1, 86_400),
@@ -39,6 +57,7 @@ NUMBERS: dict[str, tuple[float, float | None, bool]] = {
     "rate_limiting.backoff_base": (1.0, 10.0, True),
     "sync_behavior.significant_change_threshold": (0.0, 1.0, False),
     "validation.min_completeness_score": (0.0, 1.0, True),
+    "validation.min_file_detail_coverage": (0.0, 1.0, True),
 }
 
 SWITCHES = [
@@ -90,9 +109,13 @@ WORDS: dict[str, list[str]] = {
 }
 
 CHANNELS = ["log", "github", "webhook", "email"]
-CHANNEL_LISTS = ["monitoring.alert_channels", "notifications.notification_channels"]
+WORD_LISTS: dict[str, list[str]] = {
+    "monitoring.alert_channels": CHANNELS,
+    "notifications.notification_channels": CHANNELS,
+    "validation.disabled_rules": ["empty_file", "no_gguf_file", "partial_day", "schema"],
+}
 LISTS = [
-    *CHANNEL_LISTS,
+    *WORD_LISTS,
     "notifications.webhook_urls",
     "notifications.email_recipients",
     "security.allowed_domains",
@@ -214,8 +237,8 @@ def one_value(key: str) -> Strategy:
         return st.booleans()
     if key in WORDS:
         return st.sampled_from(WORDS[key])
-    if key in CHANNEL_LISTS:
-        return st.lists(st.sampled_from(CHANNELS), max_size=4)
+    if key in WORD_LISTS:
+        return st.lists(st.sampled_from(WORD_LISTS[key]), max_size=4)
     if key in FOLDERS:
         return _folder(_NAMES)
     return {

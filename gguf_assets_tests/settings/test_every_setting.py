@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import gguf_assets_tests
+from gguf_assets.quality.health_checks import HEALTH_CHECKS
 from gguf_assets.settings.keys import dotted, keys_of
 from gguf_assets.settings.model import SyncConfiguration
 
@@ -74,6 +75,20 @@ SHOWN_BY = {
     "validation.removal_confirm_limit": (
         "orchestration/test_absences.py::test_two_a_run_are_proven_and_the_rest_follows_on_later_days"
     ),
+    "validation.disabled_rules": f"{DATA}::test_a_disabled_rule_reads_skipped_and_stands_in_the_manifest",
+    "validation.min_file_detail_coverage": (
+        f"{DATA}::test_what_only_colours_a_check_is_no_part_of_what_a_day_is_made_from"
+    ),
+    "validation.file_verification_requests": (
+        "orchestration/test_verification.py::"
+        "test_the_turn_goes_round_over_the_days_and_survives_coming_and_going"
+    ),
+    "validation.header_sample": (
+        "orchestration/test_verification.py::test_headers_are_read_in_turn_and_agree_with_the_names"
+    ),
+    "validation.enable_automatic_fixes": (
+        "test_bad_rows.py::test_fixable_rows_are_fixed_unfixable_ones_set_aside_and_all_of_it_adds_up"
+    ),
     "error_handling.enable_error_recovery": f"{SENSORS}::test_recovery_can_be_switched_off",
     "error_handling.enable_exponential_backoff": (
         f"{HUB}::test_exponential_backoff_and_its_base_make_the_pauses"
@@ -93,6 +108,7 @@ SHOWN_BY = {
     "monitoring.progress_report_interval_seconds": (
         f"{HUB}::test_progress_is_tracked_in_bars_and_at_the_interval_in_the_log"
     ),
+    "monitoring.enable_dashboard": "test_report_pages.py::test_the_dashboard_is_written_where_it_is_wanted",
     "monitoring.enable_performance_metrics": (
         f"{HUB}::test_performance_metrics_measure_durations_memory_and_processor"
     ),
@@ -126,6 +142,12 @@ SHOWN_BY = {
     "security.allowed_domains": (
         f"{HUB}::test_the_client_of_a_run_gets_endpoint_token_timeout_and_time_limit_from_the_settings"
     ),
+    **{
+        f"quality_scoring.weight_{check}": (
+            "orchestration/test_scoring.py::test_every_weight_of_the_settings_changes_scores_as_computed_here"
+        )
+        for check in HEALTH_CHECKS
+    },
     "custom_settings": "settings/test_effective.py::test_the_free_map_has_a_line_for_each_of_its_keys",
 }
 

@@ -17,7 +17,6 @@ from gguf_assets.settings.problems import InvalidSettings
 from gguf_assets.settings.resolving import resolve
 from gguf_assets_tests.settings.configs import ConfigFolder
 from gguf_assets_tests.settings.generated import (
-    CHANNEL_LISTS,
     FOLDERS,
     KEYS,
     LISTS,
@@ -27,6 +26,7 @@ from gguf_assets_tests.settings.generated import (
     TEXTS,
     TOKEN,
     WHOLE,
+    WORD_LISTS,
     WORDS,
     generic,
 )
@@ -99,8 +99,9 @@ def faults(key: str) -> list[Any]:
         return ["maybe", "2", 2, -1, 1.5, NAN, "truee", [True], {"a": True}]
     if key in WORDS:
         return ["nonsense", "autoo", "prod", 5, 1.5, True, ["full"], {"a": 1}]
-    if key in CHANNEL_LISTS:
-        return ["sms", ["log", "sms"], ["LOG"], [5], [["log"]], [None], 5, True, {"a": 1}]
+    if key in WORD_LISTS:
+        word = WORD_LISTS[key][0]
+        return ["sms", [word, "sms"], [word.upper()], [5], [["log"]], [None], 5, True, {"a": 1}]
     if key in LISTS:
         return [*_TEXT_FAULTS[key], [5], [["x"]], [None], 5, True, {"a": 1}]
     if key in FOLDERS:

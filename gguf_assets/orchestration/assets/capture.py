@@ -3,9 +3,11 @@
 import time
 from collections.abc import Iterator
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from gguf_assets.catalogue.heads import HEADS, distinct_heads, parse_heads
 from gguf_assets.catalogue.sync_plan import SyncMode
@@ -25,6 +27,12 @@ from gguf_assets.orchestration.logs import RunLog
 from gguf_assets.orchestration.progress import Progress, Reporter
 from gguf_assets.orchestration.reporting import failed_tries, seconds_taken
 from gguf_assets.orchestration.runs import hub_now_of, trigger_of
+from gguf_assets.orchestration.verification import (
+    AskAgain,
+    allowed_again,
+    verification_metadata,
+    verify_files,
+)
 from gguf_assets.orchestration.walking import Sync
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.answers import StoredAnswer
@@ -91,13 +99,16 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
         report = reporter(context, settings, progress)
         with clear_failures():
             capture = capture_of_run(store, day_of(context), context.run.run_id)
-            summary = None if capture.details_complete else complete_details(store, hub, capture, report)
+            summary = None
+            if not capture.details_complete:
+                summary = complete_details(store, hub, settings, capture, report)
         metadata = details_metadata(capture, summary, hub.requests - before)
         failed = {category: tries - failed_before[category] for category, tries in hub.failed_tries.items()}
+        metadata |= verification_metadata(capture)
         metadata |= failed_tries(failed, settings) | seconds_taken(began, settings)
         RunLog(context.log, settings).stage(
             f"Details: {metadata['asked']:,} models asked for, {metadata['failed']:,} without an answer, "
-            f"{metadata['requests']:,} requests"
+            f"{metadata['verified']:,} verified, {metadata['requests']:,} requests"
         )
         return dg.MaterializeResult(metadata=metadata)
 
@@ -170,28 +181,53 @@ def capture_request(config: SyncConfig, settings: LoadedSettings, run: dg.Dagste
     )
 
 
-def complete_details(store: Store, hub: HubClient, capture: Capture, report: Reporter) -> DetailsSummary:
-    """Ask for the details a capture wants within its budget, after taking over what is stored elsewhere."""
+def complete_details(
+    store: Store, hub: HubClient, settings: LoadedSettings, capture: Capture, report: Reporter
+) -> DetailsSummary:
+    """Ask for the details a capture wants within its budget, after taking over what is stored elsewhere.
+
+    What the budget leaves over is spent on asking again for details that are known.
+    """
     limit = capture.plan.detail_limit
-    if limit is not None:
-        limit = max(0, limit - capture.detail_requests)
-    if limit == 0:
+    left = None if limit is None else max(0, limit - capture.detail_requests)
+    fix = settings.settings.validation.enable_automatic_fixes
+    end = time.monotonic() + DETAILS_SECONDS
+    heads = cache(lambda: listed_heads(capture, fix=fix))
+    if left == 0:
         summary = DetailsSummary(0, 0, 0, "budget")
     else:
-        targets = wanted_details(store, capture)
+        targets = wanted_details(store, capture, heads())
         adopt_answers(store, capture, {(row.hub_id, row.sha) for row in targets})
-        summary = ask(hub, capture, targets, limit, report)
-    capture.finish_details(stopped=summary.stopped_reason, failed=summary.failed, requests=summary.requests)
+        summary = ask(hub, capture, targets, left, report, end)
+    allowed = allowed_again(settings, limit)
+    verifying = verify_files(
+        store,
+        hub,
+        capture,
+        AskAgain(0, 0) if summary.stopped_reason == "failing" else allowed,
+        heads,
+        left=None if left is None else max(0, left - summary.requests),
+        deadline=lambda: time.monotonic() >= end,
+        report=report,
+    )
+    capture.finish_details(
+        stopped=summary.stopped_reason, failed=summary.failed, requests=summary.requests + verifying
+    )
     return summary
 
 
 def ask(
-    hub: HubClient, capture: Capture, targets: list[DetailTarget], limit: int | None, report: Reporter
+    hub: HubClient,
+    capture: Capture,
+    targets: list[DetailTarget],
+    limit: int | None,
+    report: Reporter,
+    end: float | None = None,
 ) -> DetailsSummary:
-    """Ask for targets within a request limit and the time of one run."""
+    """Ask for targets within a request limit, until a time (monotonic); None for that of one run from now."""
     open_targets = [target for target in targets if not capture.has_answer(target.hub_id, target.sha)]
     total = len(open_targets) if limit is None else min(len(open_targets), limit)
-    end = time.monotonic() + DETAILS_SECONDS
+    end = time.monotonic() + DETAILS_SECONDS if end is None else end
     done = 0
 
     def answered(_: object) -> None:
@@ -204,15 +240,20 @@ def ask(
     )
 
 
-def wanted_details(store: Store, capture: Capture) -> list[DetailTarget]:
+def listed_heads(capture: Capture, *, fix: bool) -> pa.Table:
+    """Return the heads of all models that the day's listing shows; `fix` as `parse_heads` has it."""
+    pages = (parse_heads(name, content, fix=fix) for name, content in capture.iter_pages())
+    there = absences_of(capture, fix=fix).there.select(HEADS.names)
+    return distinct_heads([*pages, *route_heads(capture, fix=fix), there])
+
+
+def wanted_details(store: Store, capture: Capture, heads: pa.Table) -> list[DetailTarget]:
     """Return whose details the day is missing, in the order of asking."""
     baseline = store.published.latest_before(capture.day)
     known = None
     if baseline is not None:
         known = store.published_tables(baseline.day).model_columns(list(KNOWN))
-    pages = (parse_heads(name, content) for name, content in capture.iter_pages())
-    there = absences_of(capture).there.select(HEADS.names)
-    targets = detail_targets(distinct_heads([*pages, *route_heads(capture), there]), known)
+    targets = detail_targets(heads, known)
     columns = [targets[name].to_pylist() for name in TARGETS.names]
     return [DetailTarget(*row) for row in zip(*columns, strict=True)]
 

@@ -169,6 +169,7 @@ def derive_tables(
     capture, candidates = source.capture, store.candidates
     day, performance = capture.day, settings.settings.performance
     overlap = _OVERLAP if performance.enable_parallel_processing else 0
+    fix = settings.settings.validation.enable_automatic_fixes
     candidates.begin(
         day,
         capture=source.capture_ref(),
@@ -190,13 +191,14 @@ def derive_tables(
             yield _TableWriter(models, files, behind, report)
 
     def pages() -> Iterable[ListedPage]:
-        return ahead((parse_listing_page(name, content) for name, content in capture.iter_pages()), overlap)
+        parsed = (parse_listing_page(name, content, fix=fix) for name, content in capture.iter_pages())
+        return ahead(parsed, overlap)
 
     assert capture.observed_at is not None, "a complete capture has a first page"
-    absences = absences_of(capture)
+    absences = absences_of(capture, fix=fix)
     figures = build_snapshot(
         pages,
-        read_details(capture.iter_answers(source.details_files)),
+        read_details(capture.iter_answers(source.details_files), fix=fix),
         None if source.baseline is None else store.published_tables(source.baseline.day),
         DayContext(
             day,
@@ -207,7 +209,13 @@ def derive_tables(
             walked_all=capture.plan.kind != WalkKind.WINDOW,
         ),
         open_sink,
-        extras_of(store, source, absences, merged=settings.settings.sync_behavior.enable_deduplication),
+        extras_of(
+            store,
+            source,
+            absences,
+            merged=settings.settings.sync_behavior.enable_deduplication,
+            fix=fix,
+        ),
     )
     figures.findings += absences.findings
     infos = {name: writer.info for name, writer in finished.items()}
@@ -235,6 +243,8 @@ def snapshot_figures(figures: SnapshotFigures) -> dict[str, Any]:
         "gone": figures.gone,
         "taken_over": figures.taken_over,
         "undated": figures.undated,
+        "counters_compared": figures.counters_compared,
+        "counters_moved": figures.counters_moved,
         "details_known": figures.details_known,
         "files": figures.files,
         "quantizations": dict(_most(figures.quantizations)),
@@ -272,6 +282,7 @@ def derive_delta(store: Store, day: date) -> Delta:
     if manifest.baseline is None:
         return first_day_delta()
     baseline = manifest.baseline.date
+    fix = bool(manifest.derivation["enable_automatic_fixes"])
     return compare_days(
         day,
         baseline,
@@ -279,7 +290,7 @@ def derive_delta(store: Store, day: date) -> Delta:
         _side(store.candidate_tables(day)),
         read_table(store.published.file("tombstones", baseline)),
         names_walked=manifest.capture.kind != WalkKind.CENSUS,
-        evidence=absences_of(store.captures.open(day, manifest.capture.run)).gone,
+        evidence=absences_of(store.captures.open(day, manifest.capture.run), fix=fix).gone,
     )
 
 

@@ -13,9 +13,12 @@ from gguf_assets.orchestration.config import PublishConfig
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.logs import RunLog
-from gguf_assets.orchestration.reporting import report_sync, seconds_taken
+from gguf_assets.orchestration.reporting import SyncReport, report_sync, seconds_taken
+from gguf_assets.orchestration.threads import ahead
 from gguf_assets.orchestration.walking import end_of_capture
+from gguf_assets.quality.completeness import as_text
 from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.export import Export, export_latest
 from gguf_assets.store.manifests import CandidateManifest
 from gguf_assets.store.publish import PublishOutcome, publish
 from gguf_assets.store.store import Store
@@ -44,9 +47,12 @@ def build_publish_assets(
         with clear_failures():
             candidate = store.candidates.manifest(day_of(context))
             refuse_frozen(store, settings, candidate, replace=config.replace)
+            refuse_incomplete(settings, candidate)
             preserve = settings.settings.error_handling.preserve_data_on_failure
             outcome = publish(store.layout, candidate, despite_verdict=not preserve)
-        metadata = published_metadata(store, outcome)
+            count = 2 if settings.settings.performance.enable_parallel_processing else 0
+            export = export_latest(store.layout, overlap=lambda texts: ahead(texts, count))
+        metadata = published_metadata(store, outcome) | export_metadata(export)
         RunLog(context.log, settings).stage(
             f"Published: {metadata['rows_models']:,} models, {metadata['rows_files']:,} files"
             + (", as they were" if outcome.unchanged else "")
@@ -68,9 +74,11 @@ def build_publish_assets(
         """The report of the day, and the end of the sync in the history."""
         with clear_failures():
             day = day_of(context)
-            text, block, figures = report_sync(store, settings, context.instance, context.run, day)
-        RunLog(context.log, settings).say(block)
-        return dg.MaterializeResult(metadata={"report": dg.MetadataValue.md(text), **figures})
+            report = report_sync(store, settings, context.instance, context.run, day)
+        RunLog(context.log, settings).say(report.block)
+        if report.problem is not None:
+            context.log.warning(unwritten_pages(day, report.problem))
+        return dg.MaterializeResult(metadata=report_metadata(report))
 
     return [published_catalogue, sync_report]
 
@@ -98,6 +106,28 @@ def refuse_frozen(
         )
 
 
+def refuse_incomplete(settings: LoadedSettings, candidate: CandidateManifest) -> None:
+    """Refuse a candidate below the threshold in force, which may be another than the one it was judged by.
+
+    A verdict that refused the candidate is not softened by this: `publish` obeys it in any case.
+
+    Raises:
+        PermanentError: the completeness is below `validation.min_completeness_score`, and days are not
+            published regardless of that.
+    """
+    rules, verdict = settings.settings.validation, candidate.verdict
+    counts = rules.enable_completeness_checking and settings.settings.error_handling.preserve_data_on_failure
+    if not counts or verdict is None or not verdict.publishable or verdict.completeness is None:
+        return
+    if verdict.completeness < rules.min_completeness_score:
+        raise PermanentError(
+            f"{candidate.day} was not published: completeness {as_text(verdict.completeness)} is below the "
+            f"minimum {rules.min_completeness_score:g} in force now; it was judged by a lower one",
+            category=ErrorCategory.DATA,
+            remedy=f"Walk the Hub again: gguf-assets sync --date {candidate.day} --refetch",
+        )
+
+
 def published_metadata(store: Store, outcome: PublishOutcome) -> dict[str, Any]:
     """Return the metadata of `published_catalogue`."""
     manifest = outcome.manifest
@@ -114,3 +144,32 @@ def published_metadata(store: Store, outcome: PublishOutcome) -> dict[str, Any]:
     if manifest.failed:
         metadata["verdict"] = f"failed, and {NEVERTHELESS}: " + "; ".join(manifest.failed)
     return metadata | {f"rows_{name}": info.rows for name, info in manifest.files.items()}
+
+
+def unwritten_pages(day: date, problem: str) -> str:
+    """Return what is said of pages that could not be written: the day is published all the same."""
+    return (
+        f"The pages of the report could not be written: {problem}. {day} is published, and its report is in "
+        f"Markdown. To write them: gguf-assets report --date {day} --open"
+    )
+
+
+def report_metadata(report: SyncReport) -> dict[str, Any]:
+    """Return the metadata of `sync_report`."""
+    metadata: dict[str, Any] = {
+        "report": dg.MetadataValue.md(report.text),
+        "pages": len(report.pages),
+        "page_bytes": report.page_bytes,
+        **report.figures,
+    }
+    for name, path in zip(("page", "index_page", "dashboard_page"), report.pages, strict=False):
+        metadata[name] = dg.MetadataValue.path(str(path))
+    return metadata if report.problem is None else metadata | {"pages_problem": report.problem}
+
+
+def export_metadata(export: Export | None) -> dict[str, Any]:
+    """Return what the metadata of `published_catalogue` say of the export for web pages."""
+    return {
+        "export_bytes": 0 if export is None else export.bytes,
+        "export_written": export is not None and export.written,
+    }
