@@ -48,8 +48,9 @@ nav a { display: inline-block; padding: 0.25rem 0; }
 .good { color: var(--good); } .middling { color: var(--middling); } .bad { color: var(--bad); }
 .state { font-weight: 600; }
 .notice { border-left: 4px solid var(--bad); padding: 0.5rem 1rem; background: var(--panel); }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 0.75rem;
+.figures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0.75rem;
   margin: 1.25rem 0; max-width: none; }
+@media (min-width: 44rem) { .figures { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 .figures div { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
   padding: 0.6rem 0.8rem; }
 .figures dt { color: var(--faint); font-size: 0.9rem; }
