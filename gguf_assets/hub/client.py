@@ -156,7 +156,7 @@ class HubClient:
                 remedy="Set HF_TOKEN again, without quotes or a trailing line break.",
             )
         self.endpoint = check_endpoint(endpoint, allowed_domains)
-        self.allowed_domains = tuple(allowed_domains)
+        self._allowed_domains = tuple(allowed_domains)
         self.retries = 0
         self._token = token
         self._limits = limits
@@ -223,7 +223,7 @@ class HubClient:
                     limiter=limiter,
                     timeout_seconds=self._limits.timeout_seconds,
                     traffic=traffic,
-                    allowed_domains=self.allowed_domains,
+                    allowed_domains=self._allowed_domains,
                 )
                 hooks = {"request": [hf_request_event_hook]}
                 return httpx2.Client(

@@ -90,10 +90,10 @@ def judge(
     manifest = store.candidates.manifest(day)
     counts = ListingCounts()
     off = switched_off(rules)
-    result = _validated(store, rules, off, manifest, counts, clock)
+    capture = store.captures.open(day, manifest.capture.run)
+    result = _validated(store, rules, off, manifest, capture, counts, clock)
     set_aside = read_table(store.layout.candidate_findings(day))
     issues = pa.concat_tables([set_aside, result.issues])
-    capture = store.captures.open(day, manifest.capture.run)
     census = last_census(store, manifest, capture)
     completeness = _measured(counts, manifest, capture, census)
     verdict_gate = gate(completeness, rules.min_completeness_score, behavior.full_sync_threshold_hours)
@@ -118,10 +118,10 @@ def judge(
             "gate": verdict_gate.text,
             "file_detail_coverage": file_detail_coverage(counts.details_known, counts.models),
             "issues": issues.num_rows,
-            "findings": found.counts(),
+            "findings": found.counts,
             "fixed": found.fixed,
-            "skipped": list(found.why_skipped()),
-            "why_skipped": found.why_skipped(),
+            "skipped": list(found.why_skipped),
+            "why_skipped": found.why_skipped,
             "blocking": result.blocking,
             **({} if result.unfinished is None else {"not_checked": result.named("not checked")}),
         },
@@ -155,6 +155,7 @@ def _validated(
     rules: ValidationSettings,
     off: Mapping[str, str],
     manifest: CandidateManifest,
+    capture: Capture,
     counts: ListingCounts,
     clock: Callable[[], float],
 ) -> ValidationResult:
@@ -163,12 +164,11 @@ def _validated(
 
     end = clock() + rules.validation_timeout_seconds
     day, baseline, tables = manifest.day, manifest.baseline, store.candidate_tables(manifest.day)
-    capture = store.captures.open(day, manifest.capture.run)
     validation = Validation(
         day,
         off={name: why for name, why in off.items() if name in RULES},
         earlier=None if baseline is None else store.published_tables(baseline.date).model_columns(_EARLIER),
-        evidence=evidence_of(store, capture, manifest.capture.details_files),
+        evidence=evidence_of(capture, manifest.capture.details_files),
         deadline=lambda: clock() >= end,
     )
     for batch in tables.models():

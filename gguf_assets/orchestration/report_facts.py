@@ -99,22 +99,22 @@ def highlights_of(store: Store, manifest: PublishedManifest) -> Highlights:
 
 def trends_of(
     store: Store,
+    syncs: Sequence[SyncRecord],
     *,
     timed: bool,
-    running: str | None = None,
     ending: Mapping[date, Mapping[str, Any]] | None = None,
 ) -> list[DayTrend]:
     """Return all published days side by side, oldest first.
 
     Args:
         store: where they lie.
+        syncs: the sync history.
         timed: whether durations are to be shown.
-        running: the sync that is under way.
-        ending: figures of that sync by its day, which the history does not have yet.
+        ending: figures of the sync under way by its day, which the history does not have yet.
     """
     succeeded: dict[date, Mapping[str, Any]] = {}
     failed: Counter[date] = Counter()
-    for sync in store.history.syncs(running=running):
+    for sync in syncs:
         if sync.day is not None and sync.state == "failed":
             failed[sync.day] += 1
         elif sync.day is not None and sync.published:

@@ -55,10 +55,11 @@ def write_pages(
     from gguf_assets.quality.trends import DAYS_SHOWN
 
     layout, monitoring = store.layout, loaded.settings.monitoring
+    syncs = store.history.syncs(running=running)
     days = trends_of(
         store,
+        syncs,
         timed=monitoring.enable_performance_metrics,
-        running=running,
         ending=None if figures is None else {facts.day: figures},
     )
     own = layout.day_page(facts.day)
@@ -80,7 +81,7 @@ def write_pages(
     if monitoring.enable_dashboard:
         pages[layout.dashboard_page] = dashboard_page(
             days,
-            failed_syncs(store.history.syncs(running=running)),
+            failed_syncs(syncs),
             lambda trend: _relative(layout.day_page(trend.day), layout.dashboard_page),
             index=layout.index_page.name,
         )

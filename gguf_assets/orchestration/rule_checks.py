@@ -19,21 +19,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice, zip_longest
-from typing import Any, get_args
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gguf_assets.catalogue.findings import shown
+from gguf_assets.catalogue.findings import VALUE_LENGTH
 from gguf_assets.catalogue.fixes import FIXES
 from gguf_assets.orchestration.checks import ASSET, NEVERTHELESS, blocking_severity
-from gguf_assets.quality.findings import Group, Rule
+from gguf_assets.quality.findings import GROUPS, Group, Rule
+from gguf_assets.quality.markdown import readable
 from gguf_assets.quality.reading_rules import READING_RULES
 from gguf_assets.quality.rules import RULES, ValidationResult
 
-GROUPS: tuple[Group, ...] = get_args(Group)
 READING: Group = "reading"
 STOPPING = frozenset(rule.group for rule in RULES.values() if rule.severity == "error")
 """Groups with a rule that stops publishing."""
@@ -42,18 +43,6 @@ SAMPLED = 10
 """Rows that a check shows."""
 
 TIME_LIMIT = "validation.validation_timeout_seconds"
-
-_SUBJECTS: dict[Group, str] = {
-    "structure": "Rows, keys and order of the tables",
-    "paths": "Paths of files",
-    "dates": "Dates of models",
-    "counters": "Downloads and likes",
-    "files": "Files: sizes, checksums, shard sets",
-    "labels": "Labels of quantization against what is in the files",
-    "contents": "What repositories contain",
-    "day": "The day beside the days before it",
-    "reading": "Reading the Hub's answers: rows and values that were set aside or fixed",
-}
 
 _COLUMNS = {
     "rule": "Name of the rule; gguf-assets rules says what it means.",
@@ -76,7 +65,7 @@ SPECS = [
         group,
         asset=ASSET,
         blocking=group in STOPPING,
-        description=f"{_SUBJECTS[group]}: {', '.join(rules_of(group))}.",
+        description=f"{GROUPS[group]}: {', '.join(rules_of(group))}.",
     )
     for group in GROUPS
 ]
@@ -96,6 +85,7 @@ class Found:
     set_aside: pa.Table
     off: Mapping[str, str]
 
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Return the findings of every rule, zero included."""
         entries = pc.value_counts(self.set_aside["rule"]).to_pylist()
@@ -105,9 +95,9 @@ class Found:
     @property
     def fixed(self) -> int:
         """How many repairs were made in reading."""
-        counts = self.counts()
-        return sum(counts[name] for name in FIXES)
+        return sum(self.counts[name] for name in FIXES)
 
+    @cached_property
     def why_skipped(self) -> dict[str, str]:
         """Return why rules were not applied, by rule; what is switched off is so for no other reason."""
         return {**self.result.why_skipped, **self.off}
@@ -120,14 +110,12 @@ def group_results(found: Found, *, waived: bool = False) -> list[dg.AssetCheckRe
         found: what is known of the rules.
         waived: whether the day is published whatever the verdict is; red checks are then yellow.
     """
-    counts, skipped = found.counts(), found.why_skipped()
-    return [_group_result(group, found, counts, skipped, waived=waived) for group in GROUPS]
+    return [_group_result(group, found, waived=waived) for group in GROUPS]
 
 
-def _group_result(
-    group: Group, found: Found, counts: Mapping[str, int], skipped: Mapping[str, str], *, waived: bool
-) -> dg.AssetCheckResult:
+def _group_result(group: Group, found: Found, *, waived: bool) -> dg.AssetCheckResult:
     rules, result = rules_of(group), found.result
+    counts, skipped = found.counts, found.why_skipped
     broken = {name: counts[name] for name in rules if counts[name] and name not in FIXES}
     unchecked = [name for name in result.named("not checked") if name in rules]
     left_out = {name: skipped[name] for name in rules if name in skipped and name not in broken}
@@ -154,15 +142,13 @@ def _group_result(
         passed=bool(kept) and not broken and not unchecked and not any(n in found.off for n in left_out),
         severity=blocking_severity(waived) if stopping else dg.AssetCheckSeverity.WARN,
         description="; ".join(parts),
-        metadata=_metadata(group, found, counts, left_out, applied=bool(kept or broken or unchecked)),
+        metadata=_metadata(group, found, left_out, applied=bool(kept or broken or unchecked)),
     )
 
 
-def _metadata(
-    group: Group, found: Found, counts: Mapping[str, int], left_out: Mapping[str, str], *, applied: bool
-) -> dict[str, Any]:
+def _metadata(group: Group, found: Found, left_out: Mapping[str, str], *, applied: bool) -> dict[str, Any]:
     rules = rules_of(group)
-    metadata: dict[str, Any] = {name: counts[name] for name in rules}
+    metadata: dict[str, Any] = {name: found.counts[name] for name in rules}
     if group == READING:
         metadata["fixed"] = found.fixed
     if left_out:
@@ -201,9 +187,8 @@ def sample(issues: pa.Table, rules: Iterable[str], most: int = SAMPLED) -> Itera
 
 
 def _cell(text: str | None) -> str:
-    """Return a stranger's text for a cell: one line, printable, of bounded length."""
-    printable = "".join(c if c.isprintable() else " " for c in text or "")
-    return shown(" ".join(printable.split()))
+    """Return a stranger's text for a cell."""
+    return readable(text or "", VALUE_LENGTH)
 
 
 def _number(count: int, one: str, many: str) -> str:

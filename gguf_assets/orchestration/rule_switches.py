@@ -6,20 +6,15 @@ Here: the way from keys to rules. Not here: how a rule that is off looks (`rule_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from gguf_assets.catalogue.fixes import FIXES
 from gguf_assets.quality.file_rules import VERIFIED
-from gguf_assets.quality.findings import Group, Rule
+from gguf_assets.quality.findings import GROUPS, Rule
 from gguf_assets.quality.reading_rules import READING_RULES
 from gguf_assets.quality.rules import RULES
 from gguf_assets.quality.schema_rule import SCHEMA
-from gguf_assets.quality.verification_rules import (
-    FILE_FACTS_CONFIRMED,
-    HEADER_ARCHITECTURE_MISMATCH,
-    HEADER_LABEL_MISMATCH,
-    HEADER_UNREADABLE,
-)
+from gguf_assets.quality.verification_rules import FILE_FACTS_CONFIRMED, OF_HEADERS
 from gguf_assets.settings.quality_sections import Validation
 
 
@@ -44,8 +39,7 @@ def without_evidence(validation: Validation) -> dict[str, str]:
     if not validation.file_verification_requests:
         without[FILE_FACTS_CONFIRMED.name] = "validation.file_verification_requests is 0"
     if not validation.header_sample:
-        of_headers = (HEADER_UNREADABLE, HEADER_LABEL_MISMATCH, HEADER_ARCHITECTURE_MISMATCH)
-        without |= dict.fromkeys((rule.name for rule in of_headers), "validation.header_sample is 0")
+        without |= dict.fromkeys((rule.name for rule in OF_HEADERS), "validation.header_sample is 0")
     return without
 
 
@@ -81,8 +75,8 @@ class ListedRule:
 def listed_rules(validation: Validation) -> list[ListedRule]:
     """Return all rules, group by group, gravest first in each, with what the settings make of them."""
     off = without_evidence(validation) | switched_off(validation)
-    groups: tuple[Group, ...] = get_args(Group)
-    rules = sorted((*RULES.values(), *READING_RULES.values()), key=lambda rule: groups.index(rule.group))
+    order = {group: place for place, group in enumerate(GROUPS)}
+    rules = sorted((*RULES.values(), *READING_RULES.values()), key=lambda rule: order[rule.group])
     return [
         ListedRule(
             rule,

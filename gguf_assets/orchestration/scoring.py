@@ -41,6 +41,7 @@ class Scored:
     def metadata(self) -> dict[str, Any]:
         """Return what the UI shows: the same numeric keys on every day, without a value where unknown."""
         from gguf_assets.quality.health_checks import HEALTH_CHECKS
+        from gguf_assets.quality.report import worst_table
 
         figures = self.figures
         means = {name: figures["checks"].get(name, {}).get("mean") for name in HEALTH_CHECKS}
@@ -51,7 +52,7 @@ class Scored:
             "scored": figures["scored"],
             **{f"grade_{grade}": figures["grades"][grade] for grade in GRADES},
             **{f"mean_{name}": dg.FloatMetadataValue(mean) for name, mean in means.items()},
-            "worst_models": dg.MetadataValue.md(worst_table(self.worst)),
+            "worst_models": dg.MetadataValue.md("\n".join(worst_table(self.worst))),
         }
 
 
@@ -90,20 +91,3 @@ def score_day(store: Store, settings: LoadedSettings, day: date) -> Scored:
 def weights_of(section: QualityScoring) -> dict[str, int]:
     """Return the weight of every health check that the settings name."""
     return {key.removeprefix(_PREFIX): weight for key, weight in section.model_dump().items()}
-
-
-def worst_table(worst: list[WorstModel]) -> str:
-    """Return the least healthy models with what is wanting and what helps, as Markdown."""
-    from gguf_assets.quality.day_facts import lost_points
-    from gguf_assets.quality.markdown import escaped, table
-
-    rows = [
-        (
-            escaped(model.model_id),
-            f"{model.score:.2f}",
-            model.grade,
-            "<br>".join(f"`{check}`: {wrong}. {remedy}" for check, wrong, remedy in lost_points(model)),
-        )
-        for model in worst
-    ]
-    return "\n".join(table(["model", "score", "grade", "what is wanting, and what helps"], rows))

@@ -154,11 +154,10 @@ def _head_requests(sink: Verification) -> int:
     return sum(head.requests for head in sink.entry.heads)
 
 
-def evidence_of(store: Store, capture: Capture, details_files: int) -> Evidence | None:
+def evidence_of(capture: Capture, details_files: int) -> Evidence | None:
     """Return what a capture holds that its day can be compared with; None where nothing was asked again.
 
     Args:
-        store: where the capture lies.
         capture: the capture.
         details_files: how many of its files of detail answers count.
 

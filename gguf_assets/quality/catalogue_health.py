@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gguf_assets.catalogue.schema import GRADES
-from gguf_assets.quality.health import GRADE_FROM, effective_weights
+from gguf_assets.quality.health import GRADE_FROM, effective_weights, grade_places
 
 GREEN_FROM, YELLOW_FROM = GRADE_FROM[1], GRADE_FROM[3]
 """Smallest means of the two better states."""
@@ -90,11 +90,8 @@ class CatalogueHealth:
         return (low + high) / 200
 
     def _grades(self) -> dict[str, int]:
-        edges = [_HUNDREDTHS, *(round(limit * 100) for limit in GRADE_FROM), 0]
-        return {
-            grade: int(self._by_score[low:high].sum())
-            for grade, high, low in zip(GRADES, edges[:-1], edges[1:], strict=True)
-        }
+        places = grade_places(np.arange(_HUNDREDTHS) / 100)
+        return {grade: int(self._by_score[places == place].sum()) for place, grade in enumerate(GRADES)}
 
 
 def status_of(mean: float | None) -> str:

@@ -87,6 +87,11 @@ class DayFacts:
     not_checked: Sequence[str] = ()
     health: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def against(self) -> str:
+        """What the day is compared with, in words."""
+        return "the first day" if self.baseline is None else f"compared with {self.baseline.isoformat()}"
+
 
 @dataclass(frozen=True)
 class Highlights:

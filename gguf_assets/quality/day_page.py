@@ -75,8 +75,9 @@ def day_page(
 
 
 def _lead(facts: DayFacts) -> Html:
-    against = "the first day" if facts.baseline is None else f"compared with {facts.baseline.isoformat()}"
-    lines: list[object] = [element("p", f"{_sentence(facts.reason)}; {against}. Gate: {facts.gate.text}.")]
+    lines: list[object] = [
+        element("p", f"{_sentence(facts.reason)}; {facts.against}. Gate: {facts.gate.text}.")
+    ]
     if not facts.published:
         lines.append(_notice("Not published.", "This is the candidate of the day."))
     if facts.failed:

@@ -26,6 +26,19 @@ Severity = Literal["error", "warning", "info"]
 Group = Literal["structure", "paths", "dates", "counters", "files", "labels", "contents", "day", "reading"]
 """What a rule is about; the UI shows one check for each group."""
 
+GROUPS: dict[Group, str] = {
+    "structure": "Rows, keys and order of the tables",
+    "paths": "Paths of files",
+    "dates": "Dates of models",
+    "counters": "Downloads and likes",
+    "files": "Files: sizes, checksums, shard sets",
+    "labels": "Labels of quantization against what is in the files",
+    "contents": "What repositories contain",
+    "day": "The day beside the days before it",
+    "reading": "Reading the Hub's answers: rows and values that were set aside or fixed",
+}
+"""All groups with what their rules look at, in the order in which they are shown."""
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gguf_assets.catalogue.fixes import FIXES
-from gguf_assets.quality.findings import Rule
+from gguf_assets.quality.findings import GROUPS, Group, Rule
 from gguf_assets.quality.markdown import table
 from gguf_assets.quality.reading_rules import READING_RULES
 from gguf_assets.quality.rules import RULES
@@ -54,29 +54,17 @@ each (256 KiB at most). Each counts as a download on the Hub, so it is off by de
 architecture and quantization is compared with the listing and the name.
 """
 
-_NAMES = {
-    "structure": "types, limits, keys and order",
-    "paths": "paths that stay inside their repository",
-    "dates": "dates in order",
-    "counters": "counters that are possible, and move",
-    "files": "sizes, checksums, shards and headers",
-    "labels": "quantization labels that the files bear out",
-    "contents": "what is in a repository",
-    "day": "a day beside the days before it",
-    "reading": "what was set aside, made null or mended while answers were read",
-}
-
 
 def rules_document() -> str:
     """Return `docs/validation.md`."""
     rules = [*RULES.values(), *READING_RULES.values()]
-    sections = (_section(group, [r for r in rules if r.group == group]) for group in _NAMES)
+    sections = (_section(group, [r for r in rules if r.group == group]) for group in GROUPS)
     return _ABOUT + "".join(line + "\n" for section in sections for line in section)
 
 
-def _section(group: str, rules: Iterable[Rule]) -> Iterator[str]:
+def _section(group: Group, rules: Iterable[Rule]) -> Iterator[str]:
     yield ""
-    yield f"## {group}: {_NAMES[group]}"
+    yield f"## {group}: {GROUPS[group]}"
     yield ""
     rows = [(f"`{r.name}`", r.severity, r.what, r.reason, r.reference, _applied(r)) for r in rules]
     yield from table(["rule", "severity", "what must hold", "why", "reference", "applied"], rows)

@@ -107,7 +107,7 @@ def score_models(
     # Hundredths as whole numbers, half rounded up: the same on every machine.
     score = np.floor_divide(total * 200 + weight, np.maximum(weight, 1) * 2) / 100
     unscored = weight == 0
-    grade = np.searchsorted(-np.array(GRADE_FROM), -score)
+    grade = grade_places(score)
     columns = {
         **{name: models[name] for name in ("snapshot_date", "hub_id", "model_id")},
         "score": pa.array(score, mask=unscored),
@@ -116,6 +116,11 @@ def score_models(
         "unknown": _lists(~known, names.take(pa.array(np.nonzero(~known)[1]))),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in HEALTH.arrow.names], schema=HEALTH.arrow)
+
+
+def grade_places(scores: npt.NDArray[np.float64]) -> _Ints:
+    """Return for each score the place of its grade in `GRADES`."""
+    return np.searchsorted(-np.array(GRADE_FROM), -scores)
 
 
 def explain() -> str:

@@ -18,11 +18,11 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _HARMLESS = frozenset("/.,-%'?;=^$")
 
 
-def readable(value: object) -> str:
+def readable(value: object, longest: int = TEXT_LENGTH) -> str:
     """Return a value as one line of readable text: no control and direction characters, long texts cut."""
     text = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in str(value))
     text = " ".join(text.split())
-    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def escaped(value: object) -> str:

@@ -20,7 +20,7 @@ from gguf_assets.quality.day_facts import (
     lost_points,
     skipped_shown,
 )
-from gguf_assets.quality.highlights import Mover
+from gguf_assets.quality.highlights import Mover, WorstModel
 from gguf_assets.quality.markdown import escaped, table
 
 
@@ -112,8 +112,7 @@ def _summary(facts: DayFacts) -> Iterator[str]:
         yield f"- **Not published.** The candidate has {facts.models:,} models and {facts.files:,} files."
     if facts.failed:
         yield f"- **Published although its checks failed**: {'; '.join(facts.failed)}."
-    against = "the first day" if facts.baseline is None else f"compared with {facts.baseline.isoformat()}"
-    yield f"- {facts.reason}; {against}."
+    yield f"- {facts.reason}; {facts.against}."
     yield f"- Gate: {facts.gate.text}."
     if facts.blocking:
         yield f"- Blocking findings: {', '.join(f'`{rule}`' for rule in facts.blocking)}."
@@ -227,17 +226,22 @@ def _worst(highlights: Highlights) -> Iterator[str]:
     if highlights.worst:
         yield "## Least healthy models"
         yield ""
-        rows = [
-            (
-                escaped(model.model_id),
-                f"{model.score:.2f}",
-                model.grade,
-                "<br>".join(f"`{check}`: {wrong}. {remedy}" for check, wrong, remedy in lost_points(model)),
-            )
-            for model in highlights.worst
-        ]
-        yield from table(["model", "score", "grade", "what is wanting"], rows)
+        yield from worst_table(highlights.worst)
         yield ""
+
+
+def worst_table(worst: Sequence[WorstModel]) -> list[str]:
+    """Return a table of the least healthy models, line by line: what is wanting, and what helps."""
+    rows = [
+        (
+            escaped(model.model_id),
+            f"{model.score:.2f}",
+            model.grade,
+            "<br>".join(f"`{check}`: {wrong}. {remedy}" for check, wrong, remedy in lost_points(model)),
+        )
+        for model in worst
+    ]
+    return table(["model", "score", "grade", "what is wanting, and what helps"], rows)
 
 
 def _work(facts: DayFacts) -> Iterator[str]:

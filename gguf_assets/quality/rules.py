@@ -61,14 +61,7 @@ BATCH_ROWS = 65_536
 
 Outcome = Literal["passed", "failed", "skipped", "not checked"]
 
-_HEADERS = frozenset(
-    rule.name
-    for rule in (
-        verification_rules.HEADER_UNREADABLE,
-        verification_rules.HEADER_LABEL_MISMATCH,
-        verification_rules.HEADER_ARCHITECTURE_MISMATCH,
-    )
-)
+_HEADERS = frozenset(rule.name for rule in verification_rules.OF_HEADERS)
 _OF_EVIDENCE = _HEADERS | {verification_rules.FILE_FACTS_CONFIRMED.name}
 _OF_HISTORY = frozenset(
     rule.name

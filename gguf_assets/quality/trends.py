@@ -80,6 +80,14 @@ def day_charts(days: Sequence[DayTrend]) -> list[Chart]:
 def all_charts(days: Sequence[DayTrend]) -> list[Chart]:
     """Return what the dashboard draws: the charts of a day, and changes, findings and failed syncs."""
     changes = [(kind, _changed(kind)) for kind in ("added", "updated", "removed", "renamed")]
+    failed = _chart(
+        days,
+        "failed",
+        "Failed syncs",
+        "Syncs for each published day that failed before one succeeded.",
+        [("failed syncs", lambda day: day.failed_syncs)],
+        kind="bars",
+    )
     further = _telling(
         _chart(
             days, "changes", "Changes", "Models that changed against the day before.", changes, from_zero=True
@@ -92,17 +100,8 @@ def all_charts(days: Sequence[DayTrend]) -> list[Chart]:
             [(severity, _found(severity)) for severity in ("error", "warning", "info")],
             from_zero=True,
         ),
-        _chart(
-            days,
-            "failed",
-            "Failed syncs",
-            "Syncs for each published day that failed before one succeeded.",
-            [("failed syncs", lambda day: day.failed_syncs)],
-            kind="bars",
-        ),
+        *([failed] if any(day.failed_syncs for day in days) else ()),
     )
-    if not any(day.failed_syncs for day in days):
-        further = [chart for chart in further if chart.key != "failed"]
     own = day_charts(days)
     return [*own[:1], *further[:1], *own[1:], *further[1:]]
 

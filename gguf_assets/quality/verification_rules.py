@@ -49,7 +49,8 @@ HEADER_ARCHITECTURE_MISMATCH = Rule(
     "contents",
     "GGUF specification: general.architecture; the Hub's model info, field gguf",
 )
-
+OF_HEADERS = (HEADER_UNREADABLE, HEADER_LABEL_MISMATCH, HEADER_ARCHITECTURE_MISMATCH)
+"""The rules that look at headers of files, which are read only where that is switched on."""
 
 HEADERS_SHOWN = 50
 """Headers that the table of a run lists; the rest is counted."""

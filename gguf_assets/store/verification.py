@@ -9,32 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from gguf_assets.store.answers import Verifying
 from gguf_assets.store.capture_manifest import HeadEntry, VerificationEntry
 from gguf_assets.store.raw_files import load_raw, store_raw
 
-
-class _Details(Protocol):
-    """Where detail answers go: the capture."""
-
-    def has_answer(self, hub_id: str, sha: str) -> bool:
-        """Whether there is an answer."""
-
-    def store_answer(
-        self,
-        *,
-        hub_id: str,
-        model_id: str,
-        sha: str,
-        status: int,
-        info: bytes | None,
-        tree: tuple[bytes, ...],
-        requests: int,
-        verifies: bool = False,
-    ) -> None:
-        """Keep an answer."""
+if TYPE_CHECKING:
+    from gguf_assets.store.capture import Capture
 
 
 class Verification:
@@ -44,7 +26,7 @@ class Verification:
         self,
         folder: Path,
         entry: VerificationEntry,
-        details: _Details,
+        details: Capture,
         *,
         verifying: Verifying,
         save: Callable[[], None],

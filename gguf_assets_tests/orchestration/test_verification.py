@@ -166,7 +166,7 @@ def test_switched_off_nobody_is_asked_again(catalogue, hub):
     off = {"GGUF_SYNC__VALIDATION__ENABLE_FILE_VERIFICATION": "false"}
     assert catalogue.sync(**{SETTING: "9", SAMPLE: "9"}, **off).code == 0
     assert (asked(hub), read_files(hub)) == ([], [])
-    assert evidence_of(catalogue.store, capture_of(catalogue, DAYS[1]), 1) is None
+    assert evidence_of(capture_of(catalogue, DAYS[1]), 1) is None
     metadata = verification_metadata(capture_of(catalogue, DAYS[1]))
     assert (metadata["verified"], metadata["headers_read"]) == (0, 0)
     assert metadata["headers"].value == "No header was read."
@@ -236,7 +236,7 @@ def test_headers_are_read_in_turn_and_agree_with_the_names(catalogue, hub):
     assert catalogue.sync(**{SETTING: "3", SAMPLE: "2"}).code == 0
     first = read_files(hub)
     capture = capture_of(catalogue, DAYS[1])
-    evidence = evidence_of(catalogue.store, capture, capture.details_files)
+    evidence = evidence_of(capture, capture.details_files)
     assert [said.path for said in evidence.headers] == first
     assert {path.split(".")[0] for path in first} == {"model-1", "model-2"}
     for said in evidence.headers:
