@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gguf_assets.errors import PermanentError
-from gguf_assets.settings.deployed import record_of
+from gguf_assets.settings.deployed import DeploymentRecord, read_records
 from gguf_assets.settings.document import Document, Entry, Layer
 from gguf_assets.settings.fields import local_folder
 from gguf_assets.settings.layers import file_layer, unreadable_layer
@@ -176,28 +176,24 @@ def _read(document: Document[Any], path: Path) -> FoundFile | None:
 
 def _active(document: Document[Any], path: Path) -> FoundFile | None:
     """Return the active file as what it was deployed; None if there is no such file."""
+    before: list[DeploymentRecord] | None = None
     while True:
         found = _read(document, path)
         if found is None or found.layer.unreadable:
             return found
         try:
-            record = record_of(path.parent, path.name, found.content)
+            records = read_records(path.parent)
         except PermanentError as error:
             # It may have been deployed as another environment than it says: nobody knows as which.
             found.layer.problems.append(Problem(f"{FAILED}{error.message}", hint=error.remedy))
             return found
-        if _holds(path, found.content):
-            break  # neither was replaced while both were read
+        record = next((one for one in records if one.speaks_of(path.name, found.content)), None)
+        if record is not None or records == before:
+            break  # where none speaks of it, none did while it was read: a deployment may have come and gone
+        before = records
     if record is None or record.environment is None or not count_for(found.layer, record.environment, path):
         return found
     return replace(found, source=f"{found.source}, deployed as {record.environment}")
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return read_content(path) == content
-    except Unreadable:
-        return False
 
 
 def _check_agreement(layer: Layer, environment: str, asked: str) -> None:
