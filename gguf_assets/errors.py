@@ -51,6 +51,13 @@ class PermanentError(GgufAssetsError):
     """Trying again without changing something cannot help."""
 
 
+class ForeignAddressError(PermanentError):
+    """Somebody pointed to an address that nothing may be sent to, and nothing was (category `api`)."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message, category=ErrorCategory.API, remedy=remedy)
+
+
 class TransientError(GgufAssetsError):
     """The same call may succeed later; raised only after the retries of `hub/` are used up."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +15,17 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from gguf_assets.printing_freshness import freshness_lines
 
 if TYPE_CHECKING:
     from gguf_assets.catalogue.expectation import Expectation
@@ -32,26 +39,50 @@ _NAMED_DAYS = 10
 _MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
 
 
+class _RateColumn(ProgressColumn):
+    """How much is done in a second; nothing while nobody knows."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.1f}/s")
+
+
 class ProgressBars:
     """Shows how far long steps are: bars on a terminal, nothing elsewhere.
+
+    A bar tells what is done, of how much, how fast, since when, how long it will take, and what is left of
+    the quota of the Hub.
 
     Args:
         quiet: show nothing at all.
         notes: print what is decided on the way.
+        console: where bars are drawn; the process's stderr when None.
+        clock: seconds of a clock that nobody sets; rich's own when None.
     """
 
-    def __init__(self, *, quiet: bool = False, notes: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        notes: bool = True,
+        console: Console | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self._notes = notes and not quiet
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = console or Console(stderr=True, soft_wrap=True)
         self._out = Console(soft_wrap=True, highlight=False)
         shown = not quiet and self._console.is_terminal
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
+            _RateColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[quota]}"),
             console=self._console,
+            get_time=clock,
             transient=True,
             disable=not shown,
         )
@@ -66,11 +97,12 @@ class ProgressBars:
     ) -> None:
         self._bars.stop()
 
-    def step(self, name: str, done: int, total: int | None) -> None:
+    def step(self, name: str, done: int, total: int | None, *, quota: int | None = None) -> None:
         """Show the present state of a step."""
+        left = "" if quota is None else f"quota {quota:,}"
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=total)
-        self._bars.update(self._tasks[name], completed=done, total=total)  # type: ignore[arg-type]
+            self._tasks[name] = self._bars.add_task(name, total=total, quota=left)
+        self._bars.update(self._tasks[name], completed=done, total=total, quota=left)  # type: ignore[arg-type]
 
     def note(self, text: str) -> None:
         """Print a sentence on what was decided, above the bars; nothing when quiet."""
@@ -155,6 +187,8 @@ def print_overview(facts: Overview, shown: int) -> None:
     console.print(f"Data in {facts.data}", markup=False)
     if facts.holder is not None:
         console.print(f"Writing at present: {facts.holder}", markup=False)
+    for line in freshness_lines(facts):
+        console.print(line, markup=False)
     if not facts.days:
         console.print(
             "No day is stored yet. Begin with: gguf-assets sync (or, without network: gguf-assets demo)"

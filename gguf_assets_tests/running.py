@@ -33,7 +33,8 @@ class Ended:
 def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
     """Return a minimal environment: data in `home/data`, the loopback Hub, no token.
 
-    Known details are not asked for again, so that a test counts the requests it causes.
+    Known details are not asked for again, so that a test counts the requests it causes, and one request is
+    sent after the other, so that it knows which comes when.
     """
     return {
         "PATH": os.environ["PATH"],
@@ -43,6 +44,9 @@ def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
         "SYNC_ENVIRONMENT": "testing",
         "GGUF_ASSETS_DATA_DIR": str(home / "data"),
         "GGUF_SYNC__VALIDATION__FILE_VERIFICATION_REQUESTS": "0",
+        "MAX_CONCURRENCY": "1",
+        # A process of the tests holds a thousand things beside the sync under test.
+        "GGUF_SYNC__PERFORMANCE__MEMORY_LIMIT_MB": "8192",
         **more,
     }
 

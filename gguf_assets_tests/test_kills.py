@@ -385,7 +385,8 @@ def test_data_and_state_may_lie_apart(calm: Calm, hub: LoopbackHub, tmp_path: Pa
     assert catalogue.call("sync", "--date", str(FIRST)).code == 0
     assert catalogue.published() == calm.published[FIRST]
     assert Store(Layout(catalogue.data, state)).history.syncs() == catalogue.store.history.syncs()
-    kept = {"captures", "candidate", "published", "reports", "history", "last_sync_metadata.json"}
-    assert {path.name for path in catalogue.data.iterdir()} == kept
+    folders = {"captures", "candidate", "published", "reports", "history", "backups"}
+    files = {"last_sync_metadata.json", "freshness.json"}
+    assert {path.name for path in catalogue.data.iterdir()} == folders | files
     assert {"dagster", "locks", "spool"} <= {path.name for path in state.iterdir()}
     assert not any("part-0" in name for name in digests(state))

@@ -94,7 +94,7 @@ def derived(catalogue: Catalogue, **changed: str) -> tuple[Store, CandidateManif
     store = Store(layout_of(loaded))
     source = source_of(store, FIRST, "no run", as_published=True)
     derive_tables(store, loaded, source, mock.create_autospec(Reporter, instance=True))
-    write_delta(store, FIRST, derive_delta(store, FIRST))
+    write_delta(store, FIRST, derive_delta(store, loaded, FIRST))
     score_day(store, loaded, FIRST)
     judgement = judge(store, loaded, FIRST)
     return store, store.candidates.manifest(FIRST), judgement

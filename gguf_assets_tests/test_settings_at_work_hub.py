@@ -24,8 +24,8 @@ from gguf_assets.orchestration import capturing, progress, resources
 from gguf_assets.orchestration.assets.capture import reporter
 from gguf_assets.orchestration.instance import open_instance
 from gguf_assets.orchestration.logs import RunLog
-from gguf_assets.orchestration.reporting import failed_tries
 from gguf_assets.orchestration.resources import open_hub, request_limits
+from gguf_assets.orchestration.traffic import failed_tries
 from gguf_assets.settings.limits import effective_limits
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.settings.verbosity import PACKAGE, Terminal
@@ -169,7 +169,8 @@ def test_the_client_of_a_run_gets_endpoint_token_timeout_and_time_limit_from_the
         settings = loaded(tmp_path, environ={**variables, "API_BASE_URL": hub.url})
         with open_hub(settings) as client:
             client.get("/api/models")
-        assert [request.headers["authorization"] for request in hub.requests] == [f"Bearer {TOKEN}"]
+        assert hub.paths == ["/api/whoami-v2", "/api/models"]
+        assert [request.headers["authorization"] for request in hub.requests] == [f"Bearer {TOKEN}"] * 2
     with mock.patch.object(resources, "HubClient") as made:
         open_hub(settings)
     assert made.call_args.kwargs["time_limit_seconds"] == 2 * 3600
@@ -398,7 +399,7 @@ def test_progress_is_tracked_in_bars_and_at_the_interval_in_the_log(tmp_path, tr
         for done in range(1, 10):
             now[0] += 3.0
             report.step("pages", done, 9)
-    assert said == logged
+    assert [line.partition(";")[0] for line in said] == logged
     assert bars.step.call_count == (9 if tracking else 0)
 
 

@@ -228,9 +228,14 @@ def test_schedules_and_sensors_have_the_defaults_of_the_environment(catalogue):
         "daily_sync_schedule": False,
         "weekly_full_schedule": False,
         "config_backup_daily": False,
+        "maintenance_daily": False,
         "full_sync_threshold_sensor": False,
         "failed_sync_repair_sensor": False,
         "config_changed_sensor": True,
+        "sync_succeeded_sensor": False,
+        "sync_failed_sensor": False,
+        "sync_canceled_sensor": False,
+        "catalogue_freshness_sensor": False,
     }
     assert "schedule daily_sync_schedule" in text
     assert {state["when"] for state in told["automation"] if state["name"].startswith("daily")} == {
@@ -275,5 +280,5 @@ def test_a_dagster_folder_in_any_state_is_neither_made_nor_mended(catalogue, lef
         assert "cannot be used" in told["automation_error"]
         assert "Schedules and sensors: unknown." in text
     else:
-        assert len(told["automation"]) == 6
+        assert len(told["automation"]) == 11
         assert told["automation_error"] is None

@@ -394,6 +394,13 @@ def data_dictionary(datasets: Iterable[Dataset] = tuple(DATASETS.values())) -> s
         "the name of the folder; the column inside is `snapshot_date`. Rows are in the order of the walk:",
         "newest repository first, then `hub_id`, then `path`. Files are compressed with zstd, or not at all",
         "where `performance.enable_data_compression` is off.",
+        "",
+        "Of days older than `storage.files_full_days` only the first of each ISO week keeps its `files`.",
+        "The others are rebuilt exactly, to the SHA-256 in their manifest, from an earlier day, the",
+        "`file_changes` since and `models`; this is tried before a file is removed, and a day that does not",
+        "come out stays.",
+        "`published/thinned/date=D.json` says from which day, and beside it lie the few rows that no change",
+        "tells.",
     ]
     for dataset in datasets:
         lines += [

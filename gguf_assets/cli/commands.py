@@ -20,8 +20,11 @@ from gguf_assets.cli.analysis import sql
 from gguf_assets.cli.config import config_app
 from gguf_assets.cli.days import chosen_day
 from gguf_assets.cli.exits import FAILED, Json, clear, print_json, show_tracebacks
+from gguf_assets.cli.maintenance import maintain
+from gguf_assets.cli.metrics import metrics
 from gguf_assets.cli.quality import rules
 from gguf_assets.cli.reports import report
+from gguf_assets.cli.storage import backup, restore, verify
 from gguf_assets.cli.terminal import how_much_is_shown, open_terminal
 from gguf_assets.errors import ErrorCategory, Refused
 
@@ -211,6 +214,8 @@ def status(
 app.command()(report)
 app.command()(rules)
 app.command()(sql)
+for command in (backup, restore, verify, maintain, metrics):
+    app.command()(command)
 
 
 @app.command()

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from gguf_assets.errors import TransientError
+from gguf_assets.hub.asking import FAILURES_IN_A_ROW
 from gguf_assets.hub.client import HubClient
-from gguf_assets.hub.details import ABOUT_ONE, FAILURES_IN_A_ROW, NAME, expect_model_info
+from gguf_assets.hub.details import ABOUT_ONE, NAME, expect_model_info
 from gguf_assets.hub.errors import is_unreachable
 from gguf_assets.hub.walk import FULL_FIELDS
 from gguf_assets.jsontext import parse_json

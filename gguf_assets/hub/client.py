@@ -1,54 +1,49 @@
 """One client of the Hub: requests with retries, in one place, and every answer judged before it is used.
 
-huggingface_hub sends the requests (its session, headers and hooks), the transport below it confines, paces
-and counts them. What does not belong here: what the answers mean (`walk`, `details`).
+huggingface_hub sends the requests (`session`), the transport below it confines, paces and counts them. What
+does not belong here: when to try again (`retries`), what the answers mean (`walk`, `details`) and asking for
+several things together (`asking`).
 """
 
 from __future__ import annotations
 
-import logging
-import math
 import random
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
-from gguf_assets import __version__
-from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError
+from gguf_assets.errors import ErrorCategory, PermanentError
+from gguf_assets.hub.adaptive import Adaptation
+from gguf_assets.hub.answers import AnswerCheck, HubAnswer, expect_json
 from gguf_assets.hub.errors import (
     INVALID_CREDENTIALS,
-    TRY_CATEGORIES,
     FailedTryError,
-    failed_on_the_way,
-    gave_up,
     hub_date,
     permanent_status,
     server_message,
     transient_status,
 )
-from gguf_assets.hub.limits import RateLimiter, RequestLimits
-from gguf_assets.hub.origin import check_endpoint, origin_of
-from gguf_assets.jsontext import parse_json
-from gguf_assets.masking import mask
+from gguf_assets.hub.figures import Figures
+from gguf_assets.hub.limits import QuotaState, RateLimiter, RequestLimits
+from gguf_assets.hub.origin import check_endpoint
+from gguf_assets.hub.quota import quota_key
+from gguf_assets.hub.retries import RetryPolicy
+from gguf_assets.hub.traffic import Traffic, Turn
+from gguf_assets.hub.trying import Brought, Trying
 
 if TYPE_CHECKING:
     import httpx2
 
-    from gguf_assets.hub.transport import Traffic
+    from gguf_assets.hub.session import Session
 
-_logger = logging.getLogger(__name__)
-
-_LONGEST_BACKOFF = 60.0
-_LONGEST_WAIT = 3600.0
-"""Seconds; a Hub that asks for more is not waited for."""
+__all__ = ["AnswerCheck", "HubAnswer", "HubClient", "expect_json"]
 
 _LONGEST = 200
 """Characters of the Hub's own words that are kept in a message."""
@@ -57,64 +52,12 @@ _SLICE = 10.0
 """Seconds between two looks at the deadline while waiting for a turn."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-# huggingface_hub has one session per process, so only one client can be behind it.
-_in_use = threading.Lock()
+
+_NO_WHOAMI = frozenset({403, 404, 405})
+"""What a mirror says that does not know who somebody is."""
 
 
-@dataclass(frozen=True)
-class HubAnswer:
-    """An answer that passed all checks.
-
-    Attributes:
-        url: address that answered, after redirects.
-        status: HTTP status, 200 or one that the caller allowed.
-        headers: header fields, names in lower case.
-        content: the body.
-        date: the Hub's clock (the one `Date` header), UTC.
-        next_url: address of the next page as the Hub named it (`Link`, rel "next"), unchecked; None on the
-            last page.
-        requests: requests that it took, retries and redirect hops included.
-    """
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-    date: datetime
-    next_url: str | None = None
-    requests: int = 1
-
-
-class _Answered(Protocol):
-    """What a try brings home."""
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-
-
-Brought = TypeVar("Brought", bound=_Answered)
-
-AnswerCheck = Callable[[HubAnswer], object]
-"""Raises `FailedTryError` for an answer of status 200 that cannot be used; it is then asked for again."""
-
-
-def expect_json(answer: HubAnswer) -> Any:
-    """Return the body as JSON.
-
-    Raises:
-        FailedTryError: it is none.
-    """
-    try:
-        return parse_json(answer.content)
-    except ValueError as error:
-        kind = answer.headers.get("content-type", "")
-        if "html" in kind or answer.content.lstrip()[:1] == b"<":
-            raise FailedTryError("answered with HTML instead of JSON") from None
-        raise FailedTryError(f"answered with a body that is no JSON ({error})") from None
-
-
-class HubClient:
+class HubClient(Figures):
     """Asks one Hub. A context manager; one may be open in a process at a time.
 
     Args:
@@ -125,7 +68,11 @@ class HubClient:
             process alone.
         allowed_domains: domains that may be contacted, sub-domains included; empty for any.
         time_limit_seconds: how long after its opening it still sends requests; None for ever.
-        sleep: waits for so many seconds.
+        shared_limits_url: where several machines share the rates; None for this machine alone.
+        memory_short: says whether memory is short, so that fewer requests should be under way.
+        before_first: called before the first request is sent; what it raises refuses that and every later
+            one.
+        sleep: waits for so many seconds; None for real, but no longer than anybody waits for the outcome.
         random: a number from 0 to below 1.
         clock: seconds since the epoch, for the rates.
         monotonic: seconds of a clock that nobody sets, for the time limit.
@@ -143,7 +90,10 @@ class HubClient:
         limiter_file: Path | None = None,
         allowed_domains: Sequence[str] = (),
         time_limit_seconds: float | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        shared_limits_url: str | None = None,
+        memory_short: Callable[[], bool] = lambda: False,
+        before_first: Callable[[HubClient], None] | None = None,
+        sleep: Callable[[float], None] | None = None,
         random: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -157,20 +107,44 @@ class HubClient:
             )
         self.endpoint = check_endpoint(endpoint, allowed_domains)
         self._allowed_domains = tuple(allowed_domains)
-        self.retries = 0
         self._token = token
         self._limits = limits
         self._limiter_file = limiter_file
+        self._shared_limits_url = shared_limits_url
+        self._memory_short = memory_short
+        self._before_first = before_first
+        self._before_first_lock = threading.RLock()
         self._sleep = sleep
         self._random = random
         self._clock = clock
         self._monotonic = monotonic
-        self._time_limit = math.inf if time_limit_seconds is None else time_limit_seconds
-        self._opened_at = 0.0
-        self._headers: dict[str, str] = {}
+        self._time_limit_seconds = time_limit_seconds
+        self._policy = RetryPolicy.of(limits)
         self._limiter: RateLimiter | None = None
-        self._traffic: Traffic | None = None
-        self._failed: Counter[ErrorCategory] = Counter()
+        self._session: Session | None = None
+        self._closing = ExitStack()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set everything that is counted and adapted to its beginning."""
+        traffic = Traffic(self._limits.max_requests_per_run)
+        adaptation = Adaptation(
+            self._limits.max_concurrent_requests,
+            has_rate=self._limits.requests_per_second is not None,
+            enabled=self._limits.adaptive,
+            set_rate=lambda share: self._opened().set_rate(share),
+            memory_short=self._memory_short,
+        )
+        super().__init__(traffic, adaptation)
+        self._trying = Trying(
+            self.endpoint,
+            traffic,
+            adaptation,
+            sleep=self._sleep,
+            random=self._random,
+            monotonic=self._monotonic,
+            time_limit_seconds=self._time_limit_seconds,
+        )
 
     @property
     def anonymous(self) -> bool:
@@ -178,78 +152,53 @@ class HubClient:
         return self._token is None
 
     @property
-    def requests(self) -> int:
-        """Requests that went to the wire, retries and redirect hops included."""
-        return 0 if self._traffic is None else self._traffic.requests
+    def account(self) -> str:
+        """Who asks whom, as a digest that tells no secret: the same for the same endpoint and token."""
+        return quota_key(self.endpoint, self._token)
 
     @property
-    def rate_limit_hits(self) -> int:
-        """Answers that asked to slow down."""
-        return 0 if self._traffic is None else self._traffic.rate_limit_hits
-
-    @property
-    def failed_tries(self) -> dict[ErrorCategory, int]:
-        """Tries that failed, by what they failed with: every one of `TRY_CATEGORIES`, 0 where none did."""
-        return {category: self._failed[category] for category in TRY_CATEGORIES}
+    def quota(self) -> QuotaState | None:
+        """What is known of the quota that the Hub announced; None without one, or while it is not open."""
+        return None if self._limiter is None else self._limiter.quota()
 
     def __repr__(self) -> str:
         return f"HubClient({self.endpoint!r}, {'with' if self._token else 'without'} token)"
 
     def __enter__(self) -> Self:
-        import httpx2
-        from huggingface_hub import constants, set_client_factory
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-        from huggingface_hub.utils._http import hf_request_event_hook
+        from gguf_assets.hub.session import Session, one_at_a_time
 
-        from gguf_assets.hub.transport import HubTransport, Traffic, wire_for
-
-        if not _in_use.acquire(blocking=False):
-            raise RuntimeError("another HubClient is open in this process; close it first")
-        try:
-            limiter = RateLimiter(self._limits, file=self._limiter_file, sleep=self._sleep, clock=self._clock)
-            self._limiter = limiter
-            self._opened_at = self._monotonic()
-            self._traffic = traffic = Traffic()
-            # It may have been imported before this package set the variable.
-            constants.HF_HUB_DISABLE_TELEMETRY = True
-            self._headers = build_hf_headers(
-                token=self._token or False, library_name="gguf_assets", library_version=__version__
+        with ExitStack() as opening:
+            opening.enter_context(one_at_a_time())
+            self._begin()
+            limiter = RateLimiter(
+                self._limits,
+                file=self._limiter_file,
+                url=self._shared_limits_url,
+                account=self.account,
+                sleep=self._trying.pause,
+                clock=self._clock,
             )
-
-            def session() -> httpx2.Client:
-                transport = HubTransport(
-                    wire_for(self.endpoint),
-                    endpoint=self.endpoint,
+            opening.callback(limiter.close)
+            self._session = opening.enter_context(
+                Session(
+                    self.endpoint,
+                    self._token,
                     limiter=limiter,
+                    traffic=self._traffic,
                     timeout_seconds=self._limits.timeout_seconds,
-                    traffic=traffic,
                     allowed_domains=self._allowed_domains,
                 )
-                hooks = {"request": [hf_request_event_hook]}
-                return httpx2.Client(
-                    transport=transport, event_hooks=hooks, follow_redirects=True, timeout=None
-                )
-
-            set_client_factory(session)
-        except BaseException:
-            self._release()
-            raise
+            )
+            self._limiter = limiter
+            self._closing = opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from huggingface_hub import set_client_factory
-        from huggingface_hub.utils._http import default_client_factory
-
-        set_client_factory(default_client_factory)
-        self._release()
-
-    def _release(self) -> None:
-        if self._limiter is not None:
-            self._limiter.close()
-            self._limiter = None
-        _in_use.release()
+        self._limiter = None
+        self._closing.close()
+        self._session = None
 
     def get(
         self,
@@ -272,7 +221,8 @@ class HubClient:
         """
         if not path_and_query.startswith("/"):
             raise ValueError(f"not a path: {path_and_query[:120]!r}")
-        before = self.requests
+        self._do_first()
+        before = self.own_requests
         return self.again(path_and_query, lambda: self._try(path_and_query, allow_status, check, before))
 
     def again(self, path: str, once: Callable[[], Brought]) -> Brought:
@@ -286,27 +236,12 @@ class HubClient:
             TransientError: the tries are used up.
             PermanentError: no other try could help, or the time limit is over.
         """
+        self._do_first()
+        return self._again(path, once, self._policy)
+
+    def _again(self, path: str, once: Callable[[], Brought], policy: RetryPolicy) -> Brought:
         limiter = self._opened()
-        tries = self._limits.max_retries + 1
-        for number in range(1, tries + 1):
-            self._refuse_after_time_limit()
-            try:
-                return self._noted_try(path, once, number)
-            except FailedTryError as failure:
-                wait = self._pause_after(number, failure, limiter)
-                if number == tries or wait > _LONGEST_WAIT:
-                    raise gave_up(self.endpoint, path, failure, number) from None
-                self.retries += 1
-                _logger.warning(
-                    "The Hub at %s %s; try %d of %d in %.1f s",
-                    self.endpoint,
-                    failure.what,
-                    number + 1,
-                    tries,
-                    wait,
-                )
-                self._sleep(wait)
-        raise AssertionError("unreachable: the last try returns or raises")
+        return self._trying.again(path, once, policy, limiter.quota_wait)
 
     @contextmanager
     def content(self, url: str, first_bytes: int) -> Iterator[httpx2.Response]:
@@ -322,20 +257,9 @@ class HubClient:
             FailedTryError: another try may help.
             PermanentError: the address is not one of the Hub's files.
         """
-        from huggingface_hub import get_session
-
-        from gguf_assets.hub.transport import FILE_CONTENT
-
-        own = origin_of(url) == origin_of(self.endpoint)
-        headers = self._headers if own else {"user-agent": self._headers["user-agent"]}
-        # Compressed, a few bytes could become any number.
-        headers = {**headers, "range": f"bytes=0-{first_bytes - 1}", "accept-encoding": "identity"}
-        with (
-            self._wire_errors(),
-            get_session().stream(
-                "GET", url, headers=headers, follow_redirects=False, extensions={FILE_CONTENT: True}
-            ) as response,
-        ):
+        self._opened()
+        assert self._session is not None
+        with self._session.content(url, first_bytes) as response:
             yield response
 
     def refuse_failed(
@@ -372,8 +296,12 @@ class HubClient:
         while not stop():
             if limiter.delay() <= _SLICE:
                 return True
-            self._sleep(_SLICE)
+            self._trying.pause(_SLICE)
         return False
+
+    def turn_delay(self) -> float:
+        """Return the seconds for which the rates would hold the next request back."""
+        return self._opened().delay()
 
     def now(self) -> datetime:
         """Return the Hub's clock, UTC, by one request.
@@ -383,51 +311,61 @@ class HubClient:
         """
         return self.get("/api/models?limit=1").date
 
-    def _refuse_after_time_limit(self) -> None:
-        if self._monotonic() - self._opened_at > self._time_limit:
-            raise PermanentError(
-                f"Stopped after {self._time_limit / 3600:g} h, the longest that a sync may take",
-                category=ErrorCategory.TIMEOUT,
-                remedy="The same command goes on where it stopped; more time: WORKFLOW_TIMEOUT_HOURS.",
-            )
+    def validate_token(self, *, max_retries: int | None = None) -> str | None:
+        """Ask the Hub whose token it is.
+
+        Args:
+            max_retries: further tries where they should be others than those of all requests.
+
+        Returns:
+            Name of the account; None without a token, which asks nothing, or where the Hub does not know
+            (some mirrors do not).
+
+        Raises:
+            PermanentError: the Hub does not accept the token (category `authentication`).
+            TransientError: it cannot be told now: the tries are used up.
+        """
+        if self._token is None:
+            return None
+        policy = self._policy if max_retries is None else replace(self._policy, max_retries=max_retries)
+        path, before = "/api/whoami-v2", self.own_requests
+        answer = self._again(path, lambda: self._try(path, _NO_WHOAMI, expect_json, before), policy)
+        said = expect_json(answer) if answer.status == 200 else None
+        name = said.get("name") if isinstance(said, dict) else None
+        return name if isinstance(name, str) else None
+
+    @contextmanager
+    def on_behalf_of(self, turn: Turn) -> Iterator[None]:
+        """Have this thread ask for one thing while other threads ask for something else."""
+        with self._traffic.on_behalf_of(turn):
+            yield
+
+    def _do_first(self) -> None:
+        """Do what is to be done before the first request, once it has succeeded never again."""
+        if self._before_first is None:
+            return
+        with self._before_first_lock:
+            first = self._before_first
+            if first is not None:
+                self._opened()
+                self._before_first = None  # it asks the Hub itself
+                try:
+                    first(self)
+                except BaseException:
+                    self._before_first = first
+                    raise
 
     def _opened(self) -> RateLimiter:
         if self._limiter is None:
             raise RuntimeError("the HubClient is not open: use it in a with statement")
         return self._limiter
 
-    def _noted_try(self, path: str, once: Callable[[], Brought], number: int) -> Brought:
-        """Try once; count it by category if it fails, and log it for who looks closely."""
-        began, waited = time.monotonic(), self._waited
-        said = "no answer"
-        try:
-            answer = once()
-            said = str(answer.status)
-            return answer
-        except (FailedTryError, GgufAssetsError) as error:
-            if error.category in TRY_CATEGORIES:
-                self._failed[error.category] += 1
-            said = error.what if isinstance(error, FailedTryError) else error.message
-            raise
-        finally:
-            if _logger.isEnabledFor(logging.DEBUG):
-                _logger.debug(
-                    "GET %s: %s, %.3f s, try %d of %d",
-                    mask(path),
-                    mask(said),
-                    time.monotonic() - began - (self._waited - waited),
-                    number,
-                    self._limits.max_retries + 1,
-                )
-
-    @property
-    def _waited(self) -> float:
-        return 0.0 if self._traffic is None else self._traffic.waited
-
     def _try(
         self, path: str, allow_status: frozenset[int], check: AnswerCheck, requests_before: int
     ) -> HubAnswer:
-        response = self._send(path)
+        self._opened()
+        assert self._session is not None
+        response = self._session.get(path)
         status, headers = response.status_code, dict(response.headers.items())
         self.refuse_failed(path, status, headers, response.content, allow_status)
         date = hub_date(response.headers.get_list("date"))
@@ -438,59 +376,13 @@ class HubClient:
             content=response.content,
             date=date,
             next_url=response.links.get("next", {}).get("url"),
-            requests=self.requests - requests_before,
+            requests=self.own_requests - requests_before,
         )
         if status not in allow_status:
             if status != 200:
                 raise FailedTryError(f"answered {status}, which says nothing")
             check(answer)
         return answer
-
-    def _send(self, path: str) -> httpx2.Response:
-        from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]
-
-        with self._wire_errors():
-            # Neither its retries nor its warnings: both are ours.
-            response: httpx2.Response = http_backoff(
-                "GET",
-                self.endpoint + path,
-                headers=self._headers,
-                max_retries=0,
-                retry_on_exceptions=(),
-                retry_on_status_codes=(),
-            )
-        return response
-
-    @contextmanager
-    def _wire_errors(self) -> Iterator[None]:
-        """Turn what the transport raises into a failed try or an error of the product."""
-        import httpx2
-        from huggingface_hub.errors import OfflineModeIsEnabled
-
-        try:
-            yield
-        except httpx2.RequestError as error:
-            raise failed_on_the_way(error, self._limits.timeout_seconds) from None
-        except httpx2.InvalidURL:
-            raise PermanentError(
-                f"The Hub at {self.endpoint} named an address that is none",
-                category=ErrorCategory.API,
-                remedy="Check that HF_ENDPOINT names a Hugging Face Hub: gguf-assets doctor",
-            ) from None
-        except OfflineModeIsEnabled:
-            raise PermanentError(
-                f"The Hub at {self.endpoint} must not be asked: HF_HUB_OFFLINE is set",
-                category=ErrorCategory.CONFIGURATION,
-                remedy="Unset HF_HUB_OFFLINE and run the same command again.",
-            ) from None
-
-    def _pause_after(self, number: int, failure: FailedTryError, limiter: RateLimiter) -> float:
-        """Return the seconds to wait after a failed try, counted from 1."""
-        base = self._limits.backoff_base
-        backoff = min(_LONGEST_BACKOFF, base ** (number - 1)) if self._limits.exponential_backoff else base
-        if self._limits.backoff_jitter:
-            backoff *= 0.5 + self._random() / 2
-        return max(backoff, failure.wait or 0.0, limiter.quota_wait())
 
     def _masked(self, text: str) -> str:
         """Take the token out of what a Hub may have echoed."""

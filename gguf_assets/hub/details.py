@@ -1,7 +1,8 @@
 """Details of single repositories at a commit: sizes and hashes of files, and what the Hub read in them.
 
-What belongs here: asking for targets one after the other under a budget. What does not: which repositories
-are asked for, where answers are kept (a `DetailSink`) and what they mean (`catalogue/`).
+What belongs here: asking for one target, and for many under a budget. What does not: how many of them at the
+same time (`asking`), which repositories are asked for, where answers are kept (a `DetailSink`) and what they
+mean (`catalogue/`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from gguf_assets.errors import TransientError
+from gguf_assets.hub.asking import Questions, StopReason, ask_all
 from gguf_assets.hub.client import HubAnswer, HubClient, expect_json
-from gguf_assets.hub.errors import FailedTryError, is_unreachable
+from gguf_assets.hub.errors import FailedTryError
 from gguf_assets.hub.pages import PageCheck
 
 SIBLINGS_TRUSTED_BELOW = 1000
@@ -28,13 +29,8 @@ MALFORMED = 400
 ABOUT_ONE = frozenset({400, 401, 403, 404, 410, 451})
 """What the Hub may say about one repository without the run being wrong as a whole."""
 
-FAILURES_IN_A_ROW = 5
-"""Repositories out of reach one after another at which it is not they that are to blame."""
-
 NAME = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)?", re.ASCII)
 SHA = re.compile(r"[0-9a-f]{40}")
-
-StopReason = Literal["done", "budget", "deadline", "failing"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +93,8 @@ class DetailsSummary:
         answered: targets answered by this call.
         failed: targets whose answers stayed broken or out of reach; asked for again another time.
         requests: requests sent by this call, those of failed targets included.
-        stopped_reason: `done`; `budget` (request limit); `deadline`; `failing` (the Hub kept answering
-            with errors, so the rest was left for later).
+        stopped_reason: `done`; `budget` (request limit, that of the run included); `deadline`; `failing`
+            (the Hub kept answering with errors, so the rest was left for later).
     """
 
     answered: int
@@ -116,7 +112,7 @@ def fetch_details(
     deadline: Callable[[], bool],
     on_answer: Callable[[DetailAnswer], None] | None = None,
 ) -> DetailsSummary:
-    """Ask for the targets in their order and hand every answer on before the next is asked for.
+    """Ask for the targets, several at the same time, and hand the answers on in the order of the targets.
 
     Targets that the sink has an answer for are passed over without a request.
 
@@ -124,43 +120,30 @@ def fetch_details(
         client: the Hub.
         targets: repositories, the most important ones first.
         sink: where answers go.
-        limit: stop before the target at which so many requests have been sent; None for no limit.
+        limit: begin no target from so many requests on; None for no limit.
         deadline: asked before every target and during long waits for the rate; true stops the phase.
-        on_answer: called after every stored answer.
+        on_answer: called after every stored answer, in the calling thread.
 
     Raises:
         TransientError: several targets in a row were out of reach: the network is down, not a repository.
         PermanentError: the Hub refuses the token or leads to another origin.
     """
-    before = client.requests
-    answered = failed = in_a_row = 0
-    reason: StopReason = "done"
-    for target in targets:
-        if sink.has_answer(target.hub_id, target.sha):
-            continue
-        if limit is not None and client.requests - before >= limit:
-            reason = "budget"
-            break
-        if not client.wait_for_turn(deadline):
-            reason = "deadline"
-            break
-        try:
-            answer = fetch_detail(client, target)
-        except TransientError as error:
-            failed += 1
-            in_a_row += 1
-            if in_a_row >= FAILURES_IN_A_ROW:
-                if is_unreachable(error):
-                    raise
-                reason = "failing"
-                break
-            continue
-        in_a_row = 0
-        answered += 1
+
+    def keep(_: DetailTarget, answer: DetailAnswer) -> None:
         sink.store_answer(**vars(answer))
         if on_answer is not None:
             on_answer(answer)
-    return DetailsSummary(answered, failed, client.requests - before, reason)
+
+    questions = Questions(
+        targets,
+        known=lambda target: sink.has_answer(target.hub_id, target.sha),
+        ask=lambda target: fetch_detail(client, target),
+        keep=keep,
+    )
+    asked = ask_all(client, questions, limit=limit, deadline=deadline)
+    if asked.unreachable is not None:
+        raise asked.unreachable
+    return DetailsSummary(asked.answered, asked.failed, asked.requests, asked.stopped_reason)
 
 
 def fetch_detail(client: HubClient, target: DetailTarget) -> DetailAnswer:

@@ -47,6 +47,7 @@ class FailedTryError(Exception):
         category: what kind of failure it was.
         wait: seconds that the Hub asked to wait before the next try; None if it did not ask.
         reached: whether the request got to the Hub at all.
+        status: HTTP status that said so; None where it was something else.
     """
 
     def __init__(
@@ -56,12 +57,22 @@ class FailedTryError(Exception):
         category: ErrorCategory = ErrorCategory.API,
         wait: float | None = None,
         reached: bool = True,
+        status: int | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
         self.category = category
         self.wait = wait
         self.reached = reached
+        self.status = status
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the outcome any more, so nothing more is sent. Never leaves `hub/`."""
+
+
+class BudgetError(PermanentError):
+    """The requests that a run may send, or that a phase of it may, are used up."""
 
 
 def failed_on_the_way(error: httpx2.RequestError, timeout_seconds: float) -> FailedTryError:
@@ -95,7 +106,10 @@ def transient_status(status: int, headers: Mapping[str, str], message: str) -> F
     else:
         return None
     return FailedTryError(
-        f"answered {status}{_bracketed(message)}", category=category, wait=retry_after_seconds(headers)
+        f"answered {status}{_bracketed(message)}",
+        category=category,
+        wait=retry_after_seconds(headers),
+        status=status,
     )
 
 
@@ -145,6 +159,16 @@ def gave_up(endpoint: str, path: str, failure: FailedTryError, tries: int) -> Tr
         f"The Hub at {endpoint} {failure.what}{about}, tried {times}",
         category=failure.category,
         remedy=remedy,
+    )
+
+
+def budget_spent(most: int) -> BudgetError:
+    """Return the error for a request beyond the budget of a run."""
+    return BudgetError(
+        f"This run has sent the {most:,} requests that it may (rate_limiting.max_requests_per_run)",
+        category=ErrorCategory.RATE_LIMIT,
+        remedy="What was stored so far is kept: run the same command again, or raise "
+        "rate_limiting.max_requests_per_run.",
     )
 
 

@@ -14,9 +14,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urljoin
 
-from gguf_assets.errors import TransientError
+from gguf_assets.hub.asking import Questions, StopReason, ask_all
 from gguf_assets.hub.client import HubClient
-from gguf_assets.hub.details import FAILURES_IN_A_ROW, MALFORMED, NAME, SHA, StopReason
+from gguf_assets.hub.details import MALFORMED, NAME, SHA
 from gguf_assets.hub.errors import FailedTryError
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class HeadsSummary:
         skipped: files of which the Hub said that they cannot be had: gone, gated, empty.
         failed: files whose answers stayed broken or out of reach.
         requests: requests sent by this call.
-        stopped_reason: `done`, `deadline`, or `failing` (the Hub kept failing, so the rest was left).
+        stopped_reason: `done`; `budget` (request limit of the run); `deadline`; `failing` (the Hub kept
+            failing, so the rest was left).
     """
 
     read: int = 0
@@ -103,7 +104,7 @@ class HeadsSummary:
 def read_heads(
     client: HubClient, targets: Iterable[HeadTarget], sink: HeadSink, *, deadline: Callable[[], bool]
 ) -> HeadsSummary:
-    """Read the beginnings of files in their order and hand each on before the next is asked for.
+    """Read the beginnings of files, several at the same time, and hand them on in the order of the targets.
 
     Files that the sink has are passed over without a request.
 
@@ -116,29 +117,22 @@ def read_heads(
     Raises:
         PermanentError: the Hub refuses the token, leads to another origin, or the disk refused.
     """
-    before = client.requests
-    read = skipped = failed = in_a_row = 0
-    reason: StopReason = "done"
-    for target in targets:
-        if sink.has_head(target.hub_id, target.sha, target.path):
-            continue
-        if not client.wait_for_turn(deadline):
-            reason = "deadline"
-            break
-        try:
-            head = read_head(client, target)
-        except TransientError:
-            failed += 1
-            in_a_row += 1
-            if in_a_row >= FAILURES_IN_A_ROW:
-                reason = "failing"
-                break
-            continue
-        in_a_row = 0
-        read += head.content is not None
-        skipped += head.content is None
+    with_content = without = 0
+
+    def keep(target: HeadTarget, head: FileHead) -> None:
+        nonlocal with_content, without
+        with_content += head.content is not None
+        without += head.content is None
         sink.store_head(**vars(target), **vars(head))
-    return HeadsSummary(read, skipped, failed, client.requests - before, reason)
+
+    questions = Questions(
+        targets,
+        known=lambda target: sink.has_head(target.hub_id, target.sha, target.path),
+        ask=lambda target: read_head(client, target),
+        keep=keep,
+    )
+    asked = ask_all(client, questions, limit=None, deadline=deadline)
+    return HeadsSummary(with_content, without, asked.failed, asked.requests, asked.stopped_reason)
 
 
 def read_head(client: HubClient, target: HeadTarget) -> FileHead:
@@ -147,7 +141,7 @@ def read_head(client: HubClient, target: HeadTarget) -> FileHead:
     Raises:
         TransientError, PermanentError: as `HubClient.get`; that a file cannot be had is no error.
     """
-    before = client.requests
+    before = client.own_requests
     path = _address(target)
     if path is None:
         return FileHead(MALFORMED)
@@ -202,7 +196,7 @@ def _judged(client: HubClient, path: str, response: httpx2.Response, requests_be
     status, headers = response.status_code, dict(response.headers.items())
     content, ended = _first_bytes(response)
     client.refuse_failed(path, status, headers, content, ABOUT_ONE_FILE)
-    requests = client.requests - requests_before
+    requests = client.own_requests - requests_before
     if status in ABOUT_ONE_FILE:
         return FileHead(status, requests=requests)
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):

@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from gguf_assets.errors import ErrorCategory, PermanentError
+from gguf_assets.errors import ErrorCategory, ForeignAddressError, PermanentError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ENDPOINT_REMEDY = "Set HF_ENDPOINT (api_base_url) to the address of the Hub, e.g. https://huggingface.co."
@@ -105,12 +105,11 @@ def holds_content(endpoint: str, url: str, allowed_domains: Sequence[str]) -> bo
     )
 
 
-def foreign_origin(endpoint: str, url: str) -> PermanentError:
+def foreign_origin(endpoint: str, url: str) -> ForeignAddressError:
     """Return the error for a link or redirect that leaves the endpoint's origin."""
-    return PermanentError(
+    return ForeignAddressError(
         f"The Hub at {endpoint} pointed to {show_origin(url)}, which is another origin; only "
         f"{endpoint} is allowed, so nothing was sent there",
-        category=ErrorCategory.API,
         remedy="If the Hub has moved, set HF_ENDPOINT (api_base_url) to its new address; behind a mirror, "
         "make it name itself in its links.",
     )

@@ -17,35 +17,13 @@ import httpx2
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.hub.limits import RateLimiter
 from gguf_assets.hub.origin import Origin, foreign_origin, holds_content, is_loopback, origin_of
+from gguf_assets.hub.traffic import Traffic
 
 FILE_CONTENT = "gguf_assets_file_content"
 """Extension of a request for the content of a file, which may lie on another origin than the endpoint's."""
 
 _WHOLE_ANSWER = 10
 """A body may take so many timeouts as a whole: a Hub that drips bytes must not hold a sync for ever."""
-
-
-class Traffic:
-    """What went over the wire; outlives the transports, which huggingface_hub rebuilds.
-
-    Attributes:
-        requests: requests sent, retries and redirect hops included.
-        rate_limit_hits: answers that asked to slow down (429, or 503 with `Retry-After`).
-        waited: seconds for which requests were held back by the rates.
-    """
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.rate_limit_hits = 0
-        self.waited = 0.0
-        self._lock = threading.Lock()
-
-    def count(self, *, requests: int = 0, rate_limit_hits: int = 0, waited: float = 0.0) -> None:
-        """Add to the counters."""
-        with self._lock:
-            self.requests += requests
-            self.rate_limit_hits += rate_limit_hits
-            self.waited += waited
 
 
 class HubTransport(httpx2.BaseTransport):
@@ -76,42 +54,78 @@ class HubTransport(httpx2.BaseTransport):
         self._allowed_domains = allowed_domains
         self._wire = wire or wire_for
         self._others: dict[Origin, httpx2.BaseTransport] = {}
+        self._lock = threading.Lock()
         self._endpoint = endpoint
         self._origin = origin_of(endpoint)
         self._limiter = limiter
         self._timeout = timeout_seconds
         self._traffic = traffic
+        self._under_way = 0
+        self._closing = False
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request.
 
         Raises:
             PermanentError: the request would leave the endpoint's origin, and is none for the content of a
-                file, where that may lie, without a token (category `api`).
+                file, where that may lie, without a token (category `api`); or the budget of the run is spent.
+            AbandonedError: nobody waits for the answer any more.
         """
         url = str(request.url)
-        own = origin_of(url) == self._origin
+        own = _origin_on_the_wire(request.url) == self._origin
         inner = self._inner if own else self._other(request, url)
-        began = time.monotonic()
-        self._limiter.acquire()
+        self._traffic.take_place()
+        try:
+            self._limiter.acquire(request.url.raw_path.decode("ascii") if own else None)
+        except BaseException:
+            self._traffic.give_back()
+            raise
         # huggingface_hub passes timeout=None, which would switch off any default of the client.
         timeout = httpx2.Timeout(self._timeout).as_dict()
         request.extensions = {**request.extensions, "timeout": timeout}
-        self._traffic.count(requests=1, waited=time.monotonic() - began)
+        self._traffic.sent()
+        with self._lock:
+            self._under_way += 1
         try:
             response = inner.handle_request(request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            self._traffic.count(requests=-1)  # nothing reached the wire
+        except BaseException as error:
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+                self._traffic.unsent()
+            self._ended()
             raise
         if own:
-            self._limiter.observe(response.headers)
+            try:
+                self._limiter.observe(response.headers)
+            except BaseException:
+                response.close()
+                self._ended()
+                raise
         if response.status_code == 429 or (response.status_code == 503 and "retry-after" in response.headers):
-            self._traffic.count(rate_limit_hits=1)
-        response.stream = _BoundedStream(response.stream, seconds=_WHOLE_ANSWER * self._timeout)
+            self._traffic.slowed_down()
+        seconds = _WHOLE_ANSWER * self._timeout
+        response.stream = _BoundedStream(response.stream, seconds=seconds, ended=self._ended)
         return response
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Close the sockets, as soon as nothing is under way over them any more.
+
+        huggingface_hub closes the session of the process whenever it meets a ConnectError; a socket that is
+        closed under a thread that waits for its answer would make that wait out its timeout.
+        """
+        with self._lock:
+            self._closing = True
+            if self._under_way:
+                return
+        self._close_all()
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            if not self._closing or self._under_way:
+                return
+        self._close_all()
+
+    def _close_all(self) -> None:
         for transport in (self._inner, *self._others.values()):
             transport.close()
 
@@ -121,22 +135,36 @@ class HubTransport(httpx2.BaseTransport):
         Raises:
             PermanentError: it must not go there.
         """
-        origin = origin_of(url)
+        origin = _origin_on_the_wire(request.url)
         content = bool(request.extensions.get(FILE_CONTENT)) and "authorization" not in request.headers
         if origin is None or not content or not holds_content(self._endpoint, url, self._allowed_domains):
             raise foreign_origin(self._endpoint, url)
         request.headers.pop("cookie", None)
-        if origin not in self._others:
-            self._others[origin] = self._wire(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}")
-        return self._others[origin]
+        with self._lock:
+            if origin not in self._others:
+                netloc = request.url.netloc.decode("ascii")
+                self._others[origin] = self._wire(f"{request.url.scheme}://{netloc}")
+            return self._others[origin]
+
+
+def _origin_on_the_wire(url: httpx2.URL) -> Origin | None:
+    """Return the origin that a request goes to; None where its text, read otherwise, names another one.
+
+    Two readers of addresses need not agree about an odd one, and sockets follow this one.
+    """
+    origin = origin_of(str(url))
+    if origin is None or url.userinfo:
+        return None
+    return origin if (url.scheme, url.host) == origin[:2] and url.port in (None, origin[2]) else None
 
 
 class _BoundedStream(httpx2.SyncByteStream):
     """A body that must have come as a whole within so many seconds."""
 
-    def __init__(self, inner: object, *, seconds: float) -> None:
+    def __init__(self, inner: object, *, seconds: float, ended: Callable[[], None]) -> None:
         assert isinstance(inner, httpx2.SyncByteStream)
         self._inner = inner
+        self._ended: Callable[[], None] | None = ended
         self._deadline = time.monotonic() + seconds
 
     def __iter__(self) -> Iterator[bytes]:
@@ -146,7 +174,12 @@ class _BoundedStream(httpx2.SyncByteStream):
             yield chunk
 
     def close(self) -> None:
-        self._inner.close()
+        ended, self._ended = self._ended, None
+        try:
+            self._inner.close()
+        finally:
+            if ended is not None:
+                ended()
 
 
 def wire_for(endpoint: str) -> httpx2.HTTPTransport:

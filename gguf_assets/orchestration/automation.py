@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from gguf_assets.orchestration.alert_sensors import build_alert_sensors
 from gguf_assets.orchestration.configuration import AtLoad
 from gguf_assets.orchestration.configuration_changes import build_config_changed_sensor
+from gguf_assets.orchestration.maintenance import build_maintenance_schedule
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
 from gguf_assets.orchestration.schedules import build_schedules
 from gguf_assets.orchestration.sensors import build_sensors
@@ -60,7 +62,10 @@ def automation_states(
             switched.get(schedule.name, schedule.default_status is dg.DefaultScheduleStatus.RUNNING),
             _when(str(schedule.cron_schedule)),
         )
-        for schedule in build_schedules(environ, loaded, days)
+        for schedule in (
+            *build_schedules(environ, loaded, days),
+            build_maintenance_schedule(environ, loaded),
+        )
     ]
     sensors = [
         AutomationState(
@@ -71,6 +76,7 @@ def automation_states(
         )
         for sensor in (
             *build_sensors(environ, loaded, days),
+            *build_alert_sensors(environ, loaded),
             build_config_changed_sensor(environ, AtLoad(loaded, None)),
         )
     ]

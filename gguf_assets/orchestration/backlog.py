@@ -10,8 +10,10 @@ from gguf_assets.catalogue.targets import TARGETS, detail_targets
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailsSummary, DetailTarget
-from gguf_assets.orchestration.assets.capture import adopt_answers, ask, reporter
+from gguf_assets.orchestration.answer_cache import adopt_answers, cache_rules
+from gguf_assets.orchestration.assets.capture import ask, reporter
 from gguf_assets.orchestration.failures import clear_failures
+from gguf_assets.orchestration.logs import RunLog
 from gguf_assets.orchestration.progress import Progress, Reporter
 from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.settings.load import LoadedSettings
@@ -35,8 +37,11 @@ def ask_for_details(
 ) -> None:
     """Ask for the details of models of the latest published day that are not known yet."""
     with clear_failures():
-        summary = work_off(store, hub, settings, config.requests, reporter(context, settings, progress))
-    context.log.info(
+        latest = store.published.latest_day()
+        observed = None if latest is None else ("hub_details", latest)
+        report = reporter(context, settings, progress, hub, observed=observed)
+        summary = work_off(store, hub, settings, config.requests, report)
+    RunLog(context.log, settings).say(
         f"details of {summary.answered:,} models learned by {summary.requests:,} requests "
         f"({summary.failed:,} failed); they are used from the next day on"
     )
@@ -71,8 +76,8 @@ def work_off(
     table = detail_targets(models, models)
     rows = zip(*(table[name].to_pylist() for name in TARGETS.names), strict=True)
     targets = [DetailTarget(*row) for row in rows]
-    adopt_answers(store, capture, {(target.hub_id, target.sha) for target in targets})
-    summary = ask(hub, capture, targets, limit, report)
+    adopt_answers(store, capture, targets, cache_rules(settings))
+    summary = ask(hub, settings, capture, targets, limit, report)
     capture.finish_details(stopped=summary.stopped_reason, failed=summary.failed, requests=summary.requests)
     return summary
 

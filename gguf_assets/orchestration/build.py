@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from gguf_assets.orchestration.alert_sensors import build_alert_sensors
 from gguf_assets.orchestration.assets.capture import build_capture_assets
 from gguf_assets.orchestration.assets.catalogue import build_catalogue_assets
 from gguf_assets.orchestration.assets.publish import build_publish_assets
@@ -20,7 +21,9 @@ from gguf_assets.orchestration.config_backup import config_backup
 from gguf_assets.orchestration.configuration import at_load, build_configuration_asset
 from gguf_assets.orchestration.configuration_changes import build_config_changed_sensor
 from gguf_assets.orchestration.executors import chosen_executor
+from gguf_assets.orchestration.freshness import build_freshness_check, with_freshness
 from gguf_assets.orchestration.jobs import build_jobs
+from gguf_assets.orchestration.maintenance import build_maintenance_schedule, maintenance
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
 from gguf_assets.orchestration.progress import NoProgress
 from gguf_assets.orchestration.resources import HubResource, SettingsResource, StoreResource, layout_of
@@ -83,12 +86,14 @@ def build_defs(
                 *capture,
                 *catalogue,
                 *quality,
-                *build_publish_assets(days, [*catalogue, *quality]),
+                *with_freshness(build_publish_assets(days, [*catalogue, *quality]), loaded),
             ],
-            jobs=[*build_jobs(loaded), details_backlog, sync_plan_job, config_backup],
-            schedules=build_schedules(environ, loaded, days),
+            asset_checks=[build_freshness_check()],
+            jobs=[*build_jobs(loaded), details_backlog, sync_plan_job, config_backup, maintenance],
+            schedules=[*build_schedules(environ, loaded, days), build_maintenance_schedule(environ, loaded)],
             sensors=[
                 *build_sensors(environ, loaded, days),
+                *build_alert_sensors(environ, loaded),
                 build_config_changed_sensor(environ, loaded_with),
             ],
             resources={

@@ -1,8 +1,8 @@
 """The sensor `config_changed_sensor`: shows in the UI that the configuration has changed, or become invalid.
 
-Its cursor holds the values last seen, masked, where they differ from the program's defaults, so that a tick
-leaves little behind. What belongs here: noticing. What does not: what is shown (`configuration`) and who
-changed what by a command (`settings/audit`).
+People are told of both. Its cursor holds the values last seen, masked, where they differ from the program's
+defaults, so that a tick leaves little behind. What belongs here: noticing. What does not: what is shown
+(`configuration`), telling (`alerting`) and who changed what by a command (`settings/audit`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import orjson
 
 from gguf_assets.errors import GgufAssetsError
 from gguf_assets.masking import mask
+from gguf_assets.orchestration.alerting import tell_about_configuration
 from gguf_assets.orchestration.configuration import (
     KEY,
     VALID,
@@ -28,6 +29,7 @@ from gguf_assets.orchestration.configuration import (
     failed_verdict,
     passed_verdict,
 )
+from gguf_assets.orchestration.resources import layout_of
 from gguf_assets.settings.audit import AuditTrail, audit_file, present_actor
 from gguf_assets.settings.difference import Change, Snapshot, changes_between, snapshot
 from gguf_assets.settings.load import LoadedSettings, load_settings
@@ -84,9 +86,9 @@ def build_config_changed_sensor(environ: Mapping[str, str], loaded_with: AtLoad)
         description=(
             "Shows a changed setting as an observation of the asset `configuration`, with old and new value, "
             "an invalid configuration as a failed check `configuration_valid` and one put right as a passed "
-            "one, each once; the change is written to the audit trail. It also says when a setting needs a "
-            "reload of the code location. It starts nothing and asks the Hub nothing. On by default "
-            "everywhere."
+            "one, each once; the change is written to the audit trail, and people are told by the alert "
+            "channels. It also says when a setting needs a reload of the code location. It starts nothing "
+            "and asks the Hub nothing. On by default everywhere."
         ),
     )
     def config_changed_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -110,19 +112,23 @@ def look(
     try:
         loaded = load_settings(environ)
     except GgufAssetsError as error:
-        return _invalid(seen, error, now)
+        return _invalid(seen, error, now, loaded_with, environ)
     trail = AuditTrail(audit_file(loaded.state_dir))
     note_configuration(loaded, trail, present_actor(CHANGED_SENSOR), now)
-    return _valid(seen, loaded, loaded_with.outdated(loaded), now)
+    return _valid(seen, loaded, loaded_with.outdated(loaded), now, environ)
 
 
-def _invalid(seen: Seen, error: GgufAssetsError, now: datetime) -> dg.SensorResult:
+def _invalid(
+    seen: Seen, error: GgufAssetsError, now: datetime, loaded_with: AtLoad, environ: Mapping[str, str]
+) -> dg.SensorResult:
     verdict = failed_verdict(error)
     name = hashlib.sha256(mask(error.message).encode()).hexdigest()
     if seen.invalid == name:
         told = f"Invalid, and shown so, since {seen.invalid_since}: {verdict['description']}"
         return dg.SensorResult(skip_reason=told, cursor=seen.written())
     seen = replace(seen, invalid=name, invalid_since=_time(now))
+    known = loaded_with.loaded  # with invalid settings nobody could be reached
+    tell_about_configuration(known, layout_of(known), environ, invalid=verdict["description"])
     return dg.SensorResult(
         skip_reason=f"The configuration is invalid: {verdict['description']}",
         asset_events=[_evaluation(passed=False, verdict=verdict)],
@@ -130,7 +136,9 @@ def _invalid(seen: Seen, error: GgufAssetsError, now: datetime) -> dg.SensorResu
     )
 
 
-def _valid(seen: Seen, loaded: LoadedSettings, outdated: str | None, now: datetime) -> dg.SensorResult:
+def _valid(
+    seen: Seen, loaded: LoadedSettings, outdated: str | None, now: datetime, environ: Mapping[str, str]
+) -> dg.SensorResult:
     defaults, present = _defaults(), snapshot(loaded.settings)
     values = {key: text for key, text in present.values.items() if defaults.get(key) != text}
     same = seen.values == values and seen.hidden == present.hidden
@@ -153,6 +161,10 @@ def _valid(seen: Seen, loaded: LoadedSettings, outdated: str | None, now: dateti
         if seen.values is None
         else "Valid again, with the same values as before"
     )
+    if seen.invalid is not None:
+        tell_about_configuration(loaded, layout_of(loaded), environ)
+    if changes:
+        tell_about_configuration(loaded, layout_of(loaded), environ, changed=_sentence(changes))
     since = seen.since if same else _time(now)
     return dg.SensorResult(
         skip_reason=f"{told}{after}",

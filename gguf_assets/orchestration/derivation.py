@@ -94,13 +94,18 @@ def capture_of_run(store: Store, day: date, run_id: str) -> Capture:
         return store.captures.open(day, published.capture.run)
     capture = store.captures.latest_complete(day)
     if capture is None:
+        removed = published is not None and not store.captures.runs(day)
         raise PermanentError(
-            f"{day} has no complete capture to be derived from",
+            f"{day} has no complete capture to be derived from"
+            + (f": {_REMOVED}; the day stays published" if removed else ""),
             category=ErrorCategory.DATA,
             remedy="`gguf-assets status` lists the days that can be rebuilt; a present day is captured by: "
             "gguf-assets sync",
         )
     return capture
+
+
+_REMOVED = "it was removed when it was older than storage.capture_retention_days, or not in a restored backup"
 
 
 def absences_of(capture: Capture, *, fix: bool) -> Absences:

@@ -290,11 +290,11 @@ def _decided(seen: View, day: date | None, request: CaptureRequest, clock: Calla
 
 
 def is_concluded(store: Store, manifest: PublishedManifest) -> bool:
-    """Return whether the sync that published a day came to its end; one killed just before it did not."""
-    own = (manifest.day, manifest.capture.run)
-    last = next(
-        (sync for sync in reversed(store.history.syncs()) if (sync.day, sync.capture_run) == own), None
-    )
+    """Return whether the last sync of a published day came to its end.
+
+    One that was killed just before it did not, nor one that was to replace the day and failed.
+    """
+    last = next((sync for sync in reversed(store.history.syncs()) if sync.day == manifest.day), None)
     return store.layout.report_file(manifest.day).is_file() and (last is None or last.state == "finished")
 
 

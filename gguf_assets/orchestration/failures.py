@@ -5,6 +5,7 @@ Also here: what stands in for a resource that must not be used, so that the step
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar
@@ -13,6 +14,8 @@ import dagster as dg
 
 from gguf_assets.errors import GgufAssetsError
 from gguf_assets.masking import mask
+from gguf_assets.orchestration.log_file import RUN_LINES
+from gguf_assets.orchestration.security_events import note_security_event
 
 CATEGORY, REMEDY = "category", "remedy"
 
@@ -25,7 +28,9 @@ def clear_failures() -> Iterator[None]:
     try:
         yield
     except GgufAssetsError as error:
+        note_security_event(error)
         failure = as_failure(error)
+        logging.getLogger(RUN_LINES).log(logging.ERROR, "%s (%s)", failure.description, error.category)
         # Dagster stores the text of the cause as well.
         error.message, error.remedy = failure.description or "", None
         raise failure from error

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from gguf_assets.atomic import write_atomically
+from gguf_assets.atomic import storage_errors, write_atomically
 from gguf_assets.errors import ErrorCategory, PermanentError, Refused
 
 _FULL_BYTES = 1_000_000
@@ -130,5 +130,5 @@ def open_instance(home: Path) -> dg.DagsterInstance:
             "class": "NoOpComputeLogManager",
         }
     }
-    with instance_errors(home.absolute()):
+    with instance_errors(home.absolute()), storage_errors(home.absolute(), "write"):
         return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home.absolute()), overrides=quiet))

@@ -26,6 +26,9 @@ SYNCS = (DAILY_SYNC, FULL_SYNC)
 ASSET_JOB = "__ASSET_JOB"
 """Begins the name of the job under which Dagster runs assets that are launched without a job of ours."""
 
+UNRUN = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("published_catalogue"), "catalogue_fresh"))
+"""The check that a sensor reports from what is stored."""
+
 WRITES = {"gguf/writes": "catalogue"}
 """Runs with this tag wait for one another in the run queue."""
 
@@ -50,7 +53,7 @@ def build_jobs(loaded: LoadedSettings) -> list[Any]:
     Args:
         loaded: the settings; `workflow_timeout_hours` bounds the runs.
     """
-    everything = dg.AssetSelection.assets(CONFIGURATION, *CAPTURE, *DERIVED)
+    everything = dg.AssetSelection.assets(CONFIGURATION, *CAPTURE, *DERIVED) - UNRUN
     tags = {**WRITES, **time_limit(loaded)}
     return [
         dg.define_asset_job(
@@ -68,7 +71,7 @@ def build_jobs(loaded: LoadedSettings) -> list[Any]:
         ),
         dg.define_asset_job(
             "rederive",
-            selection=dg.AssetSelection.assets(*DERIVED),
+            selection=dg.AssetSelection.assets(*DERIVED) - UNRUN,
             description="Everything after the capture again, from what is stored; no request is sent.",
             tags=tags,
             config={"ops": {"catalogue_tables": {"config": {"as_published": True}}}},

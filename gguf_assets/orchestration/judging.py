@@ -19,13 +19,14 @@ import pyarrow as pa
 from gguf_assets.catalogue.sync_plan import WalkKind
 from gguf_assets.orchestration import checks, rule_checks
 from gguf_assets.orchestration.assets.catalogue import write_candidate
+from gguf_assets.orchestration.memory import watch_of
 from gguf_assets.orchestration.metadata import dataset_metadata
+from gguf_assets.orchestration.reading import WatchedDay
 from gguf_assets.orchestration.rule_switches import switched_off
 from gguf_assets.orchestration.verification import evidence_of
 from gguf_assets.quality.completeness import Census, Completeness
 from gguf_assets.quality.rules import ValidationResult
 from gguf_assets.settings.load import LoadedSettings
-from gguf_assets.settings.quality_sections import Validation as ValidationSettings
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.datasets import DatasetInfo, read_table
 from gguf_assets.store.manifests import CandidateManifest, PublishedManifest, Verdict
@@ -91,7 +92,7 @@ def judge(
     counts = ListingCounts()
     off = switched_off(rules)
     capture = store.captures.open(day, manifest.capture.run)
-    result = _validated(store, rules, off, manifest, capture, counts, clock)
+    result = _validated(store, settings, off, manifest, capture, counts, clock)
     set_aside = read_table(store.layout.candidate_findings(day))
     issues = pa.concat_tables([set_aside, result.issues])
     census = last_census(store, manifest, capture)
@@ -152,18 +153,19 @@ def judge(
 
 def _validated(
     store: Store,
-    rules: ValidationSettings,
+    settings: LoadedSettings,
     off: Mapping[str, str],
     manifest: CandidateManifest,
     capture: Capture,
     counts: ListingCounts,
     clock: Callable[[], float],
 ) -> ValidationResult:
-    """Apply the rules to the candidate within the time there is, and count its models on the way."""
+    """Apply the rules to the candidate within time and memory there is, and count its models on the way."""
     from gguf_assets.quality.rules import RULES, Validation
 
-    end = clock() + rules.validation_timeout_seconds
-    day, baseline, tables = manifest.day, manifest.baseline, store.candidate_tables(manifest.day)
+    end = clock() + settings.settings.validation.validation_timeout_seconds
+    day, baseline, watch = manifest.day, manifest.baseline, watch_of(settings)
+    tables = WatchedDay.of(store.candidate_tables(day), settings, watch)
     validation = Validation(
         day,
         off={name: why for name, why in off.items() if name in RULES},
@@ -172,9 +174,11 @@ def _validated(
         deadline=lambda: clock() >= end,
     )
     for batch in tables.models():
+        watch.look("validation")
         validation.models(batch)
         counts.add(batch)
     for batch in tables.files():
+        watch.look("validation")
         validation.files(batch)
         if validation.stopped:
             break

@@ -1,9 +1,10 @@
-"""What a run says in its own log: from which severity on, and whether every stage or decisions alone."""
+"""What a run says in its own log and in the log file: from which severity on, and how much of its stages."""
 
 from __future__ import annotations
 
 import logging
 
+from gguf_assets.orchestration.log_file import RUN_LINES
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.settings.verbosity import follow_settings, run_level
 
@@ -22,15 +23,22 @@ class RunLog:
         follow_settings(loaded)
         log.setLevel(run_level(loaded))
         self._log = log
+        self._file = logging.getLogger(RUN_LINES)
         self._detailed = loaded.settings.monitoring.enable_detailed_logging
 
     def say(self, text: str) -> None:
         """Log a decision or a result."""
         self._log.info(text)
+        self._file.info(text)
+
+    def warn(self, text: str) -> None:
+        """Log what went wrong and did not end the run."""
+        self._log.warning(text)
+        self._file.warning(text)
 
     def stage(self, text: str, decided: str | None = None) -> None:
         """Log how a stage goes or went; without detailed logging only what of it is a decision, if any."""
         if self._detailed:
-            self._log.info(text)
+            self.say(text)
         elif decided is not None:
-            self._log.info(decided)
+            self.say(decided)

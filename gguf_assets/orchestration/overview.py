@@ -19,6 +19,7 @@ import yaml
 
 from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError, Refused
+from gguf_assets.orchestration.alerting import unreached_channels
 from gguf_assets.orchestration.automation import AutomationState, automation_states
 from gguf_assets.orchestration.capturing import CaptureRequest
 from gguf_assets.orchestration.dry_run import DryRun, View, copy_files, look_ahead, view
@@ -26,6 +27,7 @@ from gguf_assets.orchestration.instance import instance_errors
 from gguf_assets.orchestration.resources import layout_of
 from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.settings.load import load_settings
+from gguf_assets.store.freshness import Freshness, freshness_of
 from gguf_assets.store.history import SyncRecord
 from gguf_assets.store.lock import Holder
 from gguf_assets.store.store import Store
@@ -122,7 +124,10 @@ class Overview:
         unfinished: captures that were begun and not ended.
         next_sync: what the next sync will do.
         automation: schedules and sensors with their switches; None when they cannot be told.
-        automation_error: why they cannot be told.
+        freshness: how fresh the published catalogue is.
+        seen_at: the time that was judged by: this machine's clock, or the Hub's where that was seen later.
+        unreached: channels by which nobody is told at present, and why.
+        automation_error: why schedules and sensors cannot be told.
     """
 
     data: str
@@ -134,6 +139,9 @@ class Overview:
     unfinished: list[Unfinished]
     next_sync: NextSync
     automation: list[AutomationState] | None
+    freshness: Freshness
+    seen_at: datetime
+    unreached: Mapping[str, str]
     automation_error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -155,6 +163,8 @@ class Overview:
             "next_sync": self.next_sync.as_json(),
             "automation": None if self.automation is None else [vars(state) for state in self.automation],
             "automation_error": self.automation_error,
+            "freshness": self.freshness.as_json(self.seen_at),
+            "channels_not_reached": dict(self.unreached),
         }
 
 
@@ -165,18 +175,28 @@ def overview(environ: Mapping[str, str]) -> Overview:
     automation, automation_error = _automation(environ, layout.dagster_home)
     with view(loaded, environ) as seen:
         store, holder = seen.store, seen.holder
+        syncs = store.history.syncs(running=None if holder is None else holder.run_id)
+        newest, now = store.newest_hub_time(), datetime.now(UTC)
         captured, published = store.captures.days(), store.published.days()
         span = range(published[0].toordinal(), published[-1].toordinal()) if published else range(0)
         return Overview(
             data=str(layout.data),
             days=[_state(store, day) for day in sorted({*captured, *published})],
             gaps=[day for day in map(date.fromordinal, span) if day not in published],
-            syncs=store.history.syncs(running=None if holder is None else holder.run_id),
+            syncs=syncs,
             holder=holder,
             rebuildable=store.captures.complete_days(),
             unfinished=list(_unfinished(seen, captured)),
             next_sync=_next_sync(seen),
             automation=automation,
+            freshness=freshness_of(
+                syncs,
+                published[-1] if published else None,
+                stale_hours=loaded.settings.monitoring.freshness_warning_hours,
+                failed_hours=loaded.settings.monitoring.freshness_failure_hours,
+            ),
+            seen_at=now if newest is None else max(now, newest),
+            unreached=unreached_channels(loaded, layout),
             automation_error=automation_error,
         )
 

@@ -60,7 +60,8 @@ def refuse_outside(day: date, start: date, rebuildable: Sequence[date]) -> None:
     if day > today:
         raise Refused(
             f"{day} is in the future: the last day is {today} by this machine's clock (UTC)",
-            remedy="Leave out --date to sync the Hub's present day.",
+            remedy="Leave out --date to sync the Hub's present day. If the Hub has reached "
+            f"{day}, set the clock of this machine.",
         )
     if day < start:
         raise Refused(

@@ -7,11 +7,8 @@ Figures come from the manifests (`report_facts`) and from Dagster's record of th
 from __future__ import annotations
 
 import contextlib
-import json
 import resource
-import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from gguf_assets.atomic import write_atomically
-from gguf_assets.errors import ErrorCategory, GgufAssetsError
-from gguf_assets.hub.errors import TRY_CATEGORIES
+from gguf_assets.errors import GgufAssetsError
 from gguf_assets.masking import mask
-from gguf_assets.orchestration.runs import FAILED_BEFORE, REQUESTS_BEFORE
+from gguf_assets.orchestration.memory import peak_mb
+from gguf_assets.orchestration.traffic import failed_tries_text, run_traffic
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.history import SyncMetadata, failure_metadata
@@ -43,7 +40,9 @@ _STAGES = {
     "health_scores": "health",
     "published_catalogue": "publishing",
 }
-_FAILED = "tries_failed"
+
+RECENT_SYNCS = 30
+"""So many syncs the success rate is about."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class SyncReport:
     Attributes:
         text: the report as Markdown.
         block: the "SYNC MODE REPORT" for the log.
-        figures: numeric figures for the UI: without performance metrics no duration is among them, which the
-            history knows nevertheless.
+        figures: numeric figures for the UI, null where nobody knows: without performance metrics no duration
+            is among them, which the history knows nevertheless.
         pages: the pages written, that of the day first; empty where they could not be.
         page_bytes: the bytes of these pages.
         problem: why the pages could not be written; None when they were.
@@ -86,16 +85,15 @@ def report_sync(
     capture = store.captures.open(day, manifest.capture.run)
     durations = stage_durations(instance, run.run_id)
     facts, highlights = facts_of(manifest, capture, durations), highlights_of(store, manifest)
-    requests = run_requests(instance, run)
-    for name, tries in failed_tries(_failed_before(run), loaded).items():
-        requests[name] = requests.get(name, 0) + tries
+    requests = run_traffic(instance, run, loaded)
     text = day_report(facts, highlights) + failed_tries_text(requests)
     write_atomically(store.layout.report_file(day), text.encode())
     measured = loaded.settings.monitoring.enable_performance_metrics
     figures = sync_figures(manifest, requests, durations)
     is_sync = any(sync.sync_id == run.run_id for sync in store.history.syncs())
     pages, problem = _pages(store, loaded, facts, highlights, run.run_id, figures if is_sync else None)
-    figures |= process_figures() if measured else {}
+    if measured:
+        figures |= {"success_rate": success_rate(store, run.run_id, is_sync=is_sync), **process_figures()}
     if is_sync:
         store.history.write_last_sync(last_sync(capture, manifest, figures))
         # Last of all: a sync that has no end in the history is done again.
@@ -111,7 +109,7 @@ def report_sync(
     shown = {
         name: value
         for name, value in figures.items()
-        if isinstance(value, int | float) and name not in unmeasured
+        if (value is None or isinstance(value, int | float)) and name not in unmeasured
     }
     block = sync_mode_report(facts, change_counts(highlights.changes))
     return SyncReport(text, block, shown, pages, sum(page.stat().st_size for page in pages), problem)
@@ -138,38 +136,6 @@ def _pages(
         return [], mask(str(error) if known else f"{type(error).__name__}: {error}")
 
 
-def failed_tries(failed: Mapping[ErrorCategory, int], loaded: LoadedSettings) -> dict[str, int]:
-    """Return the tries that failed as metadata: all of them, and by category if the settings want that.
-
-    Args:
-        failed: what the Hub's client counted, zeros included, so that the keys are always the same.
-        loaded: the settings.
-    """
-    figures = {_FAILED: sum(failed.values())}
-    if loaded.settings.error_handling.enable_categorized_errors:
-        figures |= {f"{_FAILED}_{category.value}": tries for category, tries in failed.items()}
-    return figures
-
-
-def _failed_before(run: dg.DagsterRun) -> dict[ErrorCategory, int]:
-    """Return the tries that had failed when a run began; every category, 0 where none had."""
-    before = json.loads(run.tags.get(FAILED_BEFORE, "{}"))
-    return {category: int(before.get(category.value, 0)) for category in TRY_CATEGORIES}
-
-
-def failed_tries_text(figures: Mapping[str, int]) -> str:
-    """Return the tries that failed as the end of the report; empty where none did."""
-    if not figures[_FAILED]:
-        return ""
-    kinds = [
-        f"{name.removeprefix(_FAILED + '_')} {tries:,}"
-        for name, tries in figures.items()
-        if name.startswith(_FAILED + "_") and tries
-    ]
-    by_kind = f" ({', '.join(kinds)})" if kinds else ""
-    return f"\nTries that failed: {figures[_FAILED]:,}{by_kind}.\n"
-
-
 def seconds_taken(began: float, loaded: LoadedSettings) -> dict[str, float]:
     """Return the seconds since a `time.monotonic` as metadata; nothing without performance metrics."""
     if not loaded.settings.monitoring.enable_performance_metrics:
@@ -180,11 +146,23 @@ def seconds_taken(began: float, loaded: LoadedSettings) -> dict[str, float]:
 def process_figures() -> dict[str, float]:
     """Return the most memory this process ever held, in MB, and the CPU seconds it has used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    per_mb = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes elsewhere
     return {
-        "peak_rss_mb": round(usage.ru_maxrss / per_mb, 1),
+        "peak_rss_mb": round(peak_mb(), 1),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
     }
+
+
+def success_rate(store: Store, run_id: str, *, is_sync: bool) -> float | None:
+    """Return the share of the last syncs that finished; None without any.
+
+    Args:
+        store: where the history lies.
+        run_id: the run that asks.
+        is_sync: whether it is a sync itself, which is about to finish and counts as one that has.
+    """
+    ended = [sync.state == "finished" for sync in store.history.syncs() if sync.sync_id != run_id]
+    last = [*ended, *([True] if is_sync else [])][-RECENT_SYNCS:]
+    return round(sum(last) / len(last), 6) if last else None
 
 
 def stage_durations(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
@@ -194,34 +172,12 @@ def stage_durations(instance: dg.DagsterInstance, run_id: str) -> dict[str, floa
     for step, name in _STAGES.items():
         entry = stats.get(step)
         if entry is not None and entry.start_time and entry.end_time:
-            durations[name] = round(entry.end_time - entry.start_time, 3)
+            durations[name] = round(max(0.0, entry.end_time - entry.start_time), 3)
     return durations
 
 
-def run_requests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, int]:
-    """Return the requests a run sent and the tries that failed, from the metadata of its materialisations.
-
-    `detail_requests` counts repositories asked for; the further tree pages that a repository of 1,000 files
-    takes are among `requests`.
-    """
-    requests, asked, failed = int(run.tags.get(REQUESTS_BEFORE, "0")), 0, Counter[str]()
-    for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        event = record.dagster_event
-        if event is None or event.asset_key is None:
-            continue
-        metadata = event.step_materialization_data.materialization.metadata
-        if event.asset_key.to_user_string() in ("hub_listing", "hub_details"):
-            requests += int(str(metadata["requests"].value))
-            for name, entry in metadata.items():
-                if name.startswith(_FAILED):
-                    failed[name] += int(str(entry.value))
-        if "asked" in metadata:
-            asked += int(str(metadata["asked"].value))
-    return {"requests": requests, "detail_requests": asked, **failed}
-
-
 def sync_figures(
-    manifest: PublishedManifest, requests: dict[str, int], durations: dict[str, float]
+    manifest: PublishedManifest, requests: Mapping[str, Any], durations: dict[str, float]
 ) -> dict[str, Any]:
     """Return the figures of a sync that the history keeps and the command line prints."""
     changes = manifest.figures.get("changes", {})

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from gguf_assets.catalogue.schema import GRADES
+from gguf_assets.orchestration.memory import watch_of
+from gguf_assets.orchestration.reading import WatchedDay
 from gguf_assets.settings.load import LoadedSettings
 from gguf_assets.settings.quality_sections import QualityScoring
 from gguf_assets.store.datasets import DatasetInfo
@@ -71,12 +73,14 @@ def score_day(store: Store, settings: LoadedSettings, day: date) -> Scored:
 
     enabled = settings.settings.validation.enable_quality_scoring
     weights = weights_of(settings.settings.quality_scoring)
-    tables, facts = store.candidate_tables(day), FileFacts()
+    watch, facts = watch_of(settings), FileFacts()
+    tables = WatchedDay.of(store.candidate_tables(day), settings, watch)
     catalogue, worst = CatalogueHealth(weights), WorstModels()
     for batch in tables.files(list(FILE_COLUMNS)) if enabled else ():
         facts.add(batch)
     with store.candidates.writer("health", day) as writer:
         for batch in tables.models(list(MODEL_COLUMNS)) if enabled else ():
+            watch.look("health")
             scores = score_models(batch, facts, weights)
             writer.write(scores)
             catalogue.add(scores)

@@ -15,6 +15,7 @@ import orjson
 from gguf_assets.catalogue.sync_plan import hours_between
 from gguf_assets.errors import ErrorCategory, GgufAssetsError
 from gguf_assets.masking import mask
+from gguf_assets.orchestration.alert_facts import cancelled_by_hand
 from gguf_assets.orchestration.jobs import DAILY_SYNC, FULL_CONFIG, FULL_SYNC, REFETCH_CONFIG
 from gguf_assets.orchestration.pending import PARTITION, named, pending_runs
 from gguf_assets.orchestration.planning import sync_past
@@ -197,16 +198,9 @@ def _not_to_be_cured(loaded: LoadedSettings, instance: dg.DagsterInstance, last:
     if last.error_message == INTERRUPTED:
         return f"somebody interrupted it, so it is left alone; when it may run again: {_BY_HAND}"
     run = None if last.run_id is None else instance.get_run_by_id(last.run_id)
-    if run is not None and _cancelled_by_hand(instance, run):
+    if run is not None and cancelled_by_hand(instance, run):
         return f"somebody cancelled it ({named(run)}), so it is left alone; when it may run again: {_BY_HAND}"
     return None
-
-
-def _cancelled_by_hand(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether somebody cancelled a run; one that took too long is cancelled, too, but reported as failed."""
-    if run.status is not dg.DagsterRunStatus.CANCELED:
-        return False
-    return not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
 
 
 _BY_HAND = "gguf-assets sync"

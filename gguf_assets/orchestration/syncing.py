@@ -1,7 +1,7 @@
 """Running jobs from the command line: in this process, in the same Dagster instance as the UI.
 
-Here: a sync of one day, deriving days again, and what a run's events say about how it went. Not here:
-parsing of options and printing (`cli`).
+Here: a sync of one day and deriving days again. Not here: what a run's events say about a failure
+(`run_failures`), telling people (`alerts_of_sync`), parsing of options and printing (`cli`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import dagster as dg
 
 from gguf_assets.catalogue.schema import SCHEMA_VERSION
 from gguf_assets.catalogue.sync_plan import SyncMode
-from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError, Refused
+from gguf_assets.errors import ErrorCategory, GgufAssetsError, Refused
 from gguf_assets.hub.client import HubClient
 from gguf_assets.masking import mask
+from gguf_assets.orchestration.alerts_of_sync import Heard
 from gguf_assets.orchestration.build import build_defs
 from gguf_assets.orchestration.capturing import (
     CaptureRequest,
@@ -30,15 +31,15 @@ from gguf_assets.orchestration.capturing import (
     refuse_past,
 )
 from gguf_assets.orchestration.config import checked_overrides, detail_limit, overrides_config
-from gguf_assets.orchestration.configuration import VALID
 from gguf_assets.orchestration.dry_run import is_concluded
 from gguf_assets.orchestration.executors import chosen_executor
-from gguf_assets.orchestration.failures import CATEGORY, REMEDY
 from gguf_assets.orchestration.instance import instance_errors, open_instance
 from gguf_assets.orchestration.partitions import first_day, refuse_outside
 from gguf_assets.orchestration.progress import Progress
+from gguf_assets.orchestration.recording import recorded
 from gguf_assets.orchestration.reporting import record_failure
 from gguf_assets.orchestration.resources import layout_of, open_hub
+from gguf_assets.orchestration.run_failures import failure_of, was_interrupted
 from gguf_assets.orchestration.runs import (
     FAILED_BEFORE,
     HUB_NOW,
@@ -129,7 +130,7 @@ def writing(
     chosen_executor(environ)
     first_day(environ, None, None)
     layout = layout_of(loaded)
-    with WriterLock(layout).held(command=command):
+    with recorded(loaded, layout, command), WriterLock(layout).held(command=command):
         recover(layout)
         with instance_errors(layout.dagster_home), open_instance(layout.dagster_home) as instance:
             store, reaped = Store(layout), reap_dead_runs(instance)
@@ -163,8 +164,42 @@ def sync_day(
         GgufAssetsError: the sync was refused, failed or did not publish; `Refused` when nothing was started.
     """
     environ = os.environ if environ is None else environ
+    heard = Heard(environ)
+    try:
+        outcome = _sync_day(
+            day,
+            mode,
+            details,
+            force=force,
+            refetch=refetch,
+            progress=progress,
+            environ=environ,
+            overrides=overrides,
+            heard=heard,
+        )
+    except BaseException as error:
+        heard.tell(error)
+        raise
+    heard.tell(None)
+    return outcome
+
+
+def _sync_day(
+    day: date | None,
+    mode: SyncMode,
+    details: str,
+    *,
+    force: bool,
+    refetch: bool,
+    progress: Progress,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str] | None,
+    heard: Heard,
+) -> SyncOutcome:
+    """Sync one day, and let people be told of it afterwards; arguments and errors as above."""
     with writing(environ, "gguf-assets sync", overrides) as place:
         loaded, store = place.loaded, place.store
+        heard.begins(loaded, store)
         for sentence in place.found_dead:
             progress.note(sentence)
         refuse_dry_run(loaded)
@@ -172,7 +207,7 @@ def sync_day(
         before, tags = 0, {TRIGGER: "command line"}
         with open_hub(loaded) as hub:
             if day is None:
-                now = _hub_now(store, hub)
+                now = _hub_now(store, hub, heard)
                 day, before = now.date(), hub.requests
                 tags |= {REQUESTS_BEFORE: str(before), HUB_NOW: now.isoformat()}
                 tags |= {FAILED_BEFORE: json.dumps(hub.failed_tries)}
@@ -186,16 +221,19 @@ def sync_day(
         if refetch or store.captures.latest(day) is None:
             refuse_past(store, day)
         options = {"mode": mode.value, "force": force, "refetch": refetch, "details": details}
-        run_id = run_job(
-            place,
-            "daily_sync",
-            day,
-            {"hub_listing": {"config": options}},
-            progress=progress,
-            environ=environ,
-            tags=tags,
-            overrides=overrides,
-        )
+        run_id = str(uuid.uuid4())  # known beforehand, so that people can be told however it ends
+        with heard.run(place.instance, run_id):
+            run_job(
+                place,
+                "daily_sync",
+                day,
+                {"hub_listing": {"config": options}},
+                progress=progress,
+                environ=environ,
+                tags=tags,
+                overrides=overrides,
+                run_id=run_id,
+            )
         sync = next((record for record in store.history.syncs() if record.sync_id == run_id), None)
         if sync is None:  # a past day was derived from its capture, which is no sync
             return _derived(store, day, before, place.reaped)
@@ -212,7 +250,7 @@ def sync_day(
         )
 
 
-def _hub_now(store: Store, hub: HubClient) -> datetime:
+def _hub_now(store: Store, hub: HubClient, heard: Heard) -> datetime:
     """Return the Hub's clock; a Hub that does not tell is a failed sync, like one that fails later."""
     try:
         return hub.now()
@@ -220,6 +258,7 @@ def _hub_now(store: Store, hub: HubClient) -> datetime:
         sync_id = str(uuid.uuid4())
         store.history.started(sync_id, None, None)
         record_failure(store, sync_id, mask(error.message), error.category.value)
+        heard.failed_before_its_run(sync_id, error)
         raise
 
 
@@ -316,7 +355,8 @@ def _days_to_derive(
             raise Refused(
                 f"{named} has no complete capture, and the Hub shows only the present, so it cannot be "
                 f"rebuilt. Days that can: {known}",
-                remedy="`gguf-assets status` lists all days.",
+                remedy="`gguf-assets status` lists all days. Captures are kept for "
+                "storage.capture_retention_days; a day that is published stays so.",
             )
     return chosen
 
@@ -331,8 +371,9 @@ def run_job(
     environ: Mapping[str, str],
     tags: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
+    run_id: str | None = None,
 ) -> str:
-    """Run a job for a day in this process and return the run's id.
+    """Run a job for a day in this process and return the run's id; a new one when None.
 
     Raises:
         GgufAssetsError: the run failed; the text is that of the first failure.
@@ -342,71 +383,15 @@ def run_job(
     defs = build_defs(environ=environ, overrides=overrides, syncing=day, resources={"progress": progress})
     result = defs.resolve_job_def(job).execute_in_process(
         partition_key=day.isoformat(),
+        run_id=run_id,
         instance=place.instance,
         tags={**process_tags(), **(tags or {})},
         run_config={"ops": dict(ops), **overrides_config(overrides or {}), **quiet},
         raise_on_error=False,
     )
-    if _was_interrupted(result):
+    if was_interrupted(result):
         record_failure(place.store, result.run_id, INTERRUPTED, ErrorCategory.SYSTEM.value)
         raise KeyboardInterrupt
     if not result.success:
         raise failure_of(result, day)
     return str(result.run_id)
-
-
-def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Whether a signal ended a run: Dagster turns SIGINT and SIGTERM into the failure of a step."""
-    interrupted = dg.DagsterExecutionInterruptedError.__name__
-    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
-    return any(error is not None and error.cls_name == interrupted for error in errors)
-
-
-def failure_of(result: dg.ExecuteInProcessResult, day: date) -> GgufAssetsError:
-    """Return the first failure of a run as an error of the core."""
-    failed_checks = [
-        check
-        for check in result.get_asset_check_evaluations()
-        if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
-    ]
-    if failed_checks:
-        reasons = "; ".join(check.description or check.check_name for check in failed_checks)
-        if failed_checks[0].check_name == VALID:
-            return Refused(
-                f"{day} was not synced: {reasons}",
-                category=ErrorCategory.CONFIGURATION,
-                remedy="Correct it where it is set, then run the same command again.",
-            )
-        return PermanentError(
-            f"{day} was not published: {reasons}",
-            category=ErrorCategory.DATA,
-            remedy=f"The candidate can be looked at; published days are untouched. Walk again: "
-            f"gguf-assets sync --date {day} --refetch",
-        )
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None:
-                return _described(data.user_failure_data)
-            error = data.error and (data.error.cause or data.error)
-            return _unexpected(error.to_string() if error else "", result.run_id)
-    for event in result.all_events:
-        if event.is_job_failure and event.job_failure_data.error is not None:
-            return _unexpected(event.job_failure_data.error.to_string(), result.run_id)
-    return _unexpected("", result.run_id)
-
-
-def _described(data: Any) -> GgufAssetsError:
-    texts = {name: str(value.value) for name, value in data.metadata.items()}
-    category = ErrorCategory(texts.get(CATEGORY, ErrorCategory.SYSTEM.value))
-    kind = Refused if category is ErrorCategory.REFUSED else PermanentError
-    return kind(data.description or "failed", category=category, remedy=texts.get(REMEDY))
-
-
-def _unexpected(text: str, run_id: str) -> GgufAssetsError:
-    lines = [line for line in mask(text).splitlines() if line.strip()]
-    return PermanentError(
-        "An unexpected error ended the run: " + (lines[0] if lines else "no reason was recorded"),
-        category=ErrorCategory.SYSTEM,
-        remedy=f"The whole trace stands in the event log of run {run_id}: gguf-assets dev",
-    )

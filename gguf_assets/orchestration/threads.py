@@ -15,17 +15,27 @@ from typing import Any, Self, TypeVar
 _T = TypeVar("_T")
 
 
-def ahead(items: Iterable[_T], count: int) -> Iterator[_T]:
-    """Yield items in order, up to `count` of them made ahead of time by another thread; with 0 by none."""
+def _never() -> bool:
+    return False
+
+
+def ahead(items: Iterable[_T], count: int, short: Callable[[], bool] = _never) -> Iterator[_T]:
+    """Yield items in order, up to `count` of them made ahead of time by another thread; with 0 by none.
+
+    While memory is short, none is made before it is wanted.
+    """
     if not count:
         yield from items
         return
     source, end = iter(items), object()
     with ThreadPoolExecutor(1, "ahead") as thread:
-        made: deque[Future[Any]] = deque(thread.submit(next, source, end) for _ in range(count))
+        made: deque[Future[Any]] = deque([thread.submit(next, source, end)])
         while (item := made.popleft().result()) is not end:
-            made.append(thread.submit(next, source, end))
+            while len(made) < count and not short():
+                made.append(thread.submit(next, source, end))
             yield item
+            if not made:
+                made.append(thread.submit(next, source, end))
 
 
 class Behind:
@@ -33,10 +43,15 @@ class Behind:
 
     An error of a call is raised by a later call of `do` or at the end of the block; nothing is done after it.
     With a count of 0 there is no other thread: each call is done at once.
+
+    Args:
+        count: how many calls may wait to be done.
+        short: says whether memory is short; while it is, only one waits.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, short: Callable[[], bool] = _never) -> None:
         self._count = count
+        self._short = short
         self._thread = ThreadPoolExecutor(1, "behind") if count else None
         self._under_way: deque[Future[Any]] = deque()
         self._failed = False
@@ -46,7 +61,7 @@ class Behind:
         if self._thread is None:
             call(*arguments)
             return
-        while len(self._under_way) >= self._count:
+        while self._under_way and len(self._under_way) >= (1 if self._short() else self._count):
             self._under_way.popleft().result()
         self._under_way.append(self._thread.submit(self._unless_failed, call, arguments))
 

@@ -138,7 +138,7 @@ def _ask_again(
     def answered(_: object) -> None:
         nonlocal done
         done += 1
-        report.step("files verified", done, len(targets))
+        report.step_by_unit("files verified", done, len(targets))
 
     try:
         return fetch_details(hub, targets, sink, limit=limit, deadline=deadline, on_answer=answered)

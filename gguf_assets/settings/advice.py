@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from gguf_assets.settings.channel_rules import channel_advice, without_address
 from gguf_assets.settings.document import Advice
 from gguf_assets.settings.fields import is_loopback
 from gguf_assets.settings.files import PROFILE
@@ -46,7 +47,8 @@ def sync_advice(settings: SyncConfiguration, origins: Mapping[str, str]) -> Iter
     yield from _for_ever(settings, origins)
     yield from _hours(settings)
     yield from _nothing_to_do(settings)
-    yield from _channels(settings)
+    yield from without_address(settings)
+    yield from channel_advice(settings)
     if settings.environment == PRODUCTION:
         yield from _production(settings)
 
@@ -144,57 +146,6 @@ def _nothing_to_do(settings: SyncConfiguration) -> Iterator[Advice]:
             ("performance.cache_ttl_hours", "performance.enable_caching"),
             "caching is switched on, and an answer is used for 0 hours: none is used twice",
             "set cache_ttl_hours to at least 1, or enable_caching to false",
-        )
-
-
-def _channels(settings: SyncConfiguration) -> Iterator[Advice]:
-    """Yield channels without an address, addresses without a channel and switches without either."""
-    notifications, monitoring = settings.notifications, settings.monitoring
-    switches = {
-        "monitoring.alert_channels": ("monitoring.enable_alerts", monitoring.enable_alerts),
-        "notifications.notification_channels": (
-            "error_handling.enable_notifications",
-            settings.error_handling.enable_notifications,
-        ),
-    }
-    channels = {
-        "monitoring.alert_channels": monitoring.alert_channels,
-        "notifications.notification_channels": notifications.notification_channels,
-    }
-    used = {key: channels[key] for key, (_, on) in switches.items() if on}
-    for key, named in used.items():
-        if not named:
-            switch = switches[key][0]
-            yield Advice(
-                (key, switch),
-                f"{switch} is true, and there is no channel to tell anybody by",
-                "name one: log",
-            )
-    addresses: dict[str, tuple[str, tuple[str, ...]]] = {
-        "webhook": ("notifications.webhook_urls", notifications.webhook_urls),
-        "email": ("notifications.email_recipients", notifications.email_recipients),
-    }
-    for channel, (key, known) in addresses.items():
-        users = [user for user, named in used.items() if channel in named]
-        if users and not known:
-            yield Advice(
-                (key, *users),
-                f"{' and '.join(users)} name{'s' if len(users) == 1 else ''} {channel}, and {key} is empty: "
-                "nobody is reached that way",
-                f"fill {key}, or take {channel} out of the channels",
-            )
-        elif known and not users:
-            yield Advice(
-                (key, *channels),
-                f"{key} holds addresses, and no channel in use is {channel}: nobody is reached that way",
-                f"add {channel} to {' or '.join(channels)}, or empty {key}",
-            )
-    signed = notifications.webhook_urls and any("webhook" in named for named in used.values())
-    if settings.security.enable_request_signing and not signed:
-        yield Advice(
-            ("security.enable_request_signing", "notifications.webhook_urls"),
-            "outgoing webhooks would be signed, and none is sent: there is nothing to sign",
-            "set up the channel webhook with webhook_urls, or set enable_request_signing to false",
         )
 
 

@@ -20,6 +20,7 @@ Unit = Literal[
     "requests per hour",
     "models",
     "files",
+    "syncs",
 ]
 
 
@@ -29,7 +30,6 @@ def about(
     unit: Unit | None = None,
     reload: bool = False,
     secret: bool = False,
-    later: str | None = None,
 ) -> dict[str, JsonValue]:
     """Return what else there is to say of a key.
 
@@ -38,14 +38,12 @@ def about(
         unit: what a number counts.
         reload: a change takes effect when the code location is loaded anew, not at the next sync.
         secret: its values are never shown.
-        later: what will read it, where nothing does so far.
     """
     facts: dict[str, JsonValue] = {
         "env": list(env),
         "unit": unit,
         "reload": reload,
         "secret": secret,
-        "later": later,
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -61,9 +61,7 @@ def _described(key: Key) -> str:
     if key.unit is not None:
         facts.append(f"Unit: {key.unit}.")
     facts.append(f"Variables: {', '.join(variables_of(key))}.")
-    if key.later is not None:
-        facts.append(f"Not read yet: {key.later}.")
-    elif key.reload:
+    if key.reload:
         facts.append("Takes effect at a reload of the code location.")
     return " ".join(facts)
 

@@ -50,7 +50,6 @@ class Key:
         variables: named environment variables that override it, in order of precedence.
         unit: what a number counts; None where it counts nothing.
         reload: a change takes effect when the code location is loaded anew; else at the next sync.
-        later: what will read it, where nothing does so far.
     """
 
     path: Path
@@ -61,7 +60,6 @@ class Key:
     variables: tuple[str, ...]
     unit: str | None
     reload: bool
-    later: str | None
 
     @property
     def label(self) -> str:
@@ -238,7 +236,6 @@ def _keys(model: type[BaseModel], parent: Path) -> Iterator[Key]:
             variables=tuple(cast("list[str]", extra.get("env", []))),
             unit=cast("str | None", extra.get("unit")),
             reload=bool(extra.get("reload")),
-            later=cast("str | None", extra.get("later")),
         )
 
 

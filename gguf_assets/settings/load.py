@@ -26,6 +26,7 @@ from gguf_assets.settings.model import ENVIRONMENTS, SyncConfiguration
 from gguf_assets.settings.problems import FAILED, InvalidSettings, Problem, unknown_environment
 from gguf_assets.settings.resolving import resolve
 from gguf_assets.settings.rules import PRODUCTION, sync_contradictions
+from gguf_assets.settings.secret_variables import hide_secrets
 
 SYNC_DOCUMENT: Final = Document(
     model=SyncConfiguration,
@@ -129,6 +130,7 @@ def load_settings(
     config_dir, state = _folders(environ, options, variables)
     found = find_file(SYNC_DOCUMENT, config_dir, environment, chosen)
     resolved = resolve(SYNC_DOCUMENT, [found.layer, variables, options])
+    hide_secrets(environ, resolved.settings.notifications.webhook_urls)
     data_dir = local_folder(resolved.settings.storage.data_directory)
     return LoadedSettings(
         settings=resolved.settings,

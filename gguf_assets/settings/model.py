@@ -79,8 +79,8 @@ class SyncConfiguration(Section):
     )
     enable_github_actions_integration: Switch = Field(
         default=True,
-        description="Write annotations and a summary when run by GitHub Actions.",
-        json_schema_extra=about(later="alerts"),
+        description="In a workflow (GITHUB_ACTIONS=true) annotate failures and warnings and append the "
+        "report to the step summary.",
     )
     rate_limiting: RateLimiting = RateLimiting()
     sync_behavior: SyncBehavior = SyncBehavior()

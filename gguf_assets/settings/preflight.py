@@ -10,8 +10,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from gguf_assets.settings.channel_rules import (
+    REFERENCE,
+    channels_in_use,
+    missing_variables,
+    without_address,
+)
 from gguf_assets.settings.checking import CheckedFile, check_file, too_open
 from gguf_assets.settings.difference import differences, needs_reload
 from gguf_assets.settings.fields import is_loopback
@@ -23,7 +29,6 @@ from gguf_assets.settings.token import TOKEN_ENVIRONMENTS
 from gguf_assets.settings.tree import ConfigTree
 
 State = Literal["ok", "note", "problem"]
-_REFERENCE: Final = "env:"
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def _file(checked: CheckedFile) -> Iterator[CheckedItem]:
     if checked.settings is None:
         return
     hooks = checked.settings.notifications.webhook_urls
-    open_hooks = [hook for hook in hooks if not hook.startswith(_REFERENCE)]
+    open_hooks = [hook for hook in hooks if not hook.startswith(REFERENCE)]
     if open_hooks:
         yield CheckedItem(
             "secrets",
@@ -104,9 +109,9 @@ def _file(checked: CheckedFile) -> Iterator[CheckedItem]:
         )
     elif not literal:
         yield CheckedItem("secrets", "ok", "no secret stands in the file")
-    modes = set(too_open(checked))
+    elsewhere = {*too_open(checked), *without_address(checked.settings)}  # these fail, and not only warn
     for advice in checked.advice:
-        if advice in modes:
+        if advice in elsewhere:
             continue
         yield CheckedItem("warning", "note", f"{advice.keys[0]}: {advice.text}", advice.hint)
 
@@ -176,52 +181,17 @@ def _token(settings: SyncConfiguration, environ: Mapping[str, str]) -> Iterator[
 
 
 def _alerts(settings: SyncConfiguration, environ: Mapping[str, str]) -> Iterator[CheckedItem]:
-    channels = _channels_in_use(settings)
+    channels = channels_in_use(settings)
     if not channels:
         yield CheckedItem("alerts", "note", "alerts and notifications are off: nobody is told of a failure")
         return
-    notifications, wrong = settings.notifications, False
-    if "webhook" in channels and not notifications.webhook_urls:
-        wrong = True
-        yield CheckedItem(
-            "alerts",
-            "problem",
-            "the channel webhook has no address",
-            "Add env:NAME to notifications.webhook_urls, or take webhook out of the channels",
-        )
-    for hook in notifications.webhook_urls if "webhook" in channels else ():
-        name = hook.removeprefix(_REFERENCE)
-        if hook.startswith(_REFERENCE) and not environ.get(name, "").strip():
-            wrong = True
-            yield CheckedItem(
-                "alerts",
-                "problem",
-                f"{hook} refers to a variable that is not set",
-                f"export {name}=https://…",
-            )
-    if "email" in channels and not notifications.email_recipients:
-        wrong = True
-        yield CheckedItem(
-            "alerts",
-            "problem",
-            "the channel email has no recipients",
-            "Add addresses to notifications.email_recipients, or take email out of the channels",
-        )
-    if not wrong:
-        yield CheckedItem("alerts", "ok", f"channels: {', '.join(channels)}")
-
-
-def _channels_in_use(settings: SyncConfiguration) -> list[str]:
-    """Return the channels that something would be sent to, in the order in which they are named."""
-    monitoring, notifications = settings.monitoring, settings.notifications
-    told = settings.error_handling.enable_notifications and (
-        notifications.enable_success_notifications
-        or notifications.enable_failure_notifications
-        or notifications.enable_warning_notifications
-        or notifications.enable_critical_notifications
-    )
-    used = (*monitoring.alert_channels,) if monitoring.enable_alerts else ()
-    return list(dict.fromkeys((*used, *(notifications.notification_channels if told else ()))))
+    found: list[CheckedItem] = [
+        CheckedItem("alerts", "problem", advice.text, advice.hint) for advice in without_address(settings)
+    ]
+    for missing in missing_variables(settings, environ):
+        state: State = "note" if missing.optional else "problem"
+        found.append(CheckedItem("alerts", state, missing.text, missing.remedy))
+    yield from found or [CheckedItem("alerts", "ok", f"channels: {', '.join(channels)}")]
 
 
 def _reload(tree: ConfigTree, settings: SyncConfiguration) -> Iterator[CheckedItem]:

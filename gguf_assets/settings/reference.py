@@ -116,8 +116,6 @@ class KeyFacts:
     @property
     def effect(self) -> str:
         """When a change takes effect (`next sync` or `reload` of the code location), or why it has none."""
-        if self.key.later is not None:
-            return f"not read yet: {self.key.later}"
         if self.key.free:
             return "kept, never interpreted"
         return "reload" if self.key.reload else "next sync"

@@ -25,6 +25,13 @@ def sync_contradictions(settings: SyncConfiguration) -> Iterator[Contradiction]:
     yield from _endpoint(settings)
     if settings.environment == PRODUCTION:
         yield from _production(settings)
+    watched = settings.monitoring
+    if watched.freshness_failure_hours <= watched.freshness_warning_hours:
+        yield Contradiction(
+            ("monitoring.freshness_failure_hours", "monitoring.freshness_warning_hours"),
+            "Freshness failure hours must be more than freshness warning hours",
+            f"a whole number above {watched.freshness_warning_hours}",
+        )
     data_folder = local_folder(settings.storage.data_directory)
     last_sync = below(data_folder, settings.sync_behavior.last_sync_file)
     if ".." in last_sync.parts or data_folder not in last_sync.parents:

@@ -44,8 +44,9 @@ class RateLimiting(Section):
     max_concurrent_requests: int = Field(
         default=50,
         ge=1,
-        description="Most requests under way at the same time; at most 100 in production.",
-        json_schema_extra=about(env=("MAX_CONCURRENCY",), unit="requests", later="adaptive limits"),
+        description="Most requests under way at the same time; at most 100 in production. With "
+        "performance.enable_adaptive_parameters they begin at 4 and follow what the Hub bears.",
+        json_schema_extra=about(env=("MAX_CONCURRENCY",), unit="requests"),
     )
     backoff_base: float = Field(
         default=2.0,
@@ -71,6 +72,14 @@ class RateLimiting(Section):
         le=600,
         description="Seconds for which the Hub may stay silent in one request.",
         json_schema_extra=about(env=("TIMEOUT_SECONDS",), unit="seconds"),
+    )
+    max_requests_per_run: int = Field(
+        default=20_000,
+        ge=100,
+        le=10_000_000,
+        description="Most requests that one run sends, retries included. Details that find no room wait for "
+        "the next run; a listing that finds none fails.",
+        json_schema_extra=about(unit="requests"),
     )
 
 
@@ -165,11 +174,7 @@ class ErrorHandling(Section):
         description="Count failed tries of requests by category (network, timeout, rate_limit, …) in the "
         "figures of a sync; off: all in one number.",
     )
-    enable_notifications: Switch = Field(
-        default=True,
-        description="Tell people about the outcome of runs.",
-        json_schema_extra=about(later="alerts"),
-    )
+    enable_notifications: Switch = Field(default=True, description="Tell people about the outcome of runs.")
     max_recovery_attempts: int = Field(default=3, ge=0, le=10, description="Most such syncs in a UTC day.")
     recovery_delay_seconds: int = Field(
         default=60,
@@ -196,33 +201,47 @@ class Monitoring(Section):
     )
     enable_progress_tracking: Switch = Field(
         default=True,
-        description="Report progress during long work: as bars on a terminal, and as lines in the log.",
+        description="Report progress during long work: as bars on a terminal, lines in the log and "
+        "observations of hub_listing and hub_details.",
     )
     progress_report_interval_seconds: int = Field(
         default=900,
         ge=1,
         le=86_400,
-        description="Seconds between two progress reports in the log.",
+        description="Seconds between two progress reports in the log and in the UI.",
         json_schema_extra=about(env=("PROGRESS_REPORT_INTERVAL",), unit="seconds"),
     )
     enable_performance_metrics: Switch = Field(
         default=True,
-        description="Record durations in the metadata of assets, and memory (peak_rss_mb) and CPU time "
-        "(cpu_seconds) of the process that ends the sync.",
+        description="Record durations in the metadata of assets, and of each sync success and error rate, "
+        "rate limit hits, waits, quota, memory and CPU time.",
         json_schema_extra=about(env=("ENABLE_PERFORMANCE_METRICS",)),
     )
     enable_alerts: Switch = Field(
         default=True,
-        description="Raise alerts on measured conditions.",
-        json_schema_extra=about(later="alerts"),
+        description="Tell people of measured conditions: checks that warn or fail, a stale catalogue, a "
+        "changed or invalid configuration.",
     )
-    alert_channels: Listed[Channel] = Field(
-        default=("log", "github"), description="Where alerts go.", json_schema_extra=about(later="alerts")
-    )
+    alert_channels: Listed[Channel] = Field(default=("log", "github"), description="Where alerts go.")
     enable_dashboard: Switch = Field(
         default=False,
         description="Write reports/dashboard.html after every sync: trends over all published days, for "
         "people without the Dagster UI. The page of each day is written either way.",
+    )
+    freshness_warning_hours: int = Field(
+        default=26,
+        ge=1,
+        le=720,
+        description="Hours after the last sync that succeeded, or the end of the newest day where that is "
+        "earlier, from which the catalogue counts as stale.",
+        json_schema_extra=about(unit="hours", reload=True),
+    )
+    freshness_failure_hours: int = Field(
+        default=50,
+        ge=1,
+        le=720,
+        description="Hours from which that is a failure; more than freshness_warning_hours.",
+        json_schema_extra=about(unit="hours", reload=True),
     )
 
 
@@ -231,47 +250,50 @@ class Performance(Section):
 
     enable_streaming_processing: Switch = Field(
         default=True,
-        description="Handle catalogues in bounded memory.",
-        json_schema_extra=about(later="memory limits"),
+        description="Read the tables of a day in batches while a day is derived; off: each at once, which "
+        "takes more memory and gives the same bytes.",
     )
     enable_data_compression: Switch = Field(
         default=True, description="Compress Parquet (zstd); off: other bytes, the same rows."
     )
     enable_caching: Switch = Field(
         default=True,
-        description="Reuse answers of the Hub within their time to live.",
-        json_schema_extra=about(later="caching"),
+        description="Take over from other captures what the Hub said of a repository at a commit; off: "
+        "asked anew, within the budget, also what details_backlog has learned. A forced full sync takes "
+        "over nothing.",
     )
     cache_ttl_hours: int = Field(
         default=24,
         ge=0,
         le=720,
-        description="Hours for which a cached answer is used.",
-        json_schema_extra=about(unit="hours", later="caching"),
+        description="Hours for which a model is not asked for again whose details the Hub refused; 0: "
+        "always asked again. Details that it told are facts and have no age.",
+        json_schema_extra=about(unit="hours"),
     )
     memory_limit_mb: int = Field(
         default=2048,
         ge=128,
         le=1_048_576,
-        description="Memory in MB near which work gets smaller, then stops.",
-        json_schema_extra=about(unit="MB", later="memory limits"),
+        description="Memory of the process in MB. Above nine tenths of it less is done at once, above it "
+        "the run stops; the same command then goes on. A small catalogue takes 250 MB.",
+        json_schema_extra=about(unit="MB"),
     )
     enable_parallel_processing: Switch = Field(
         default=True,
-        description="Overlap reading, merging and writing of a day by threads; off: strictly one after "
-        "another, with the same result.",
+        description="Overlap reading, merging and writing of a day by threads, and have several requests "
+        "under way; off: strictly one after another, with the same result.",
     )
     chunk_size: int = Field(
         default=100,
         ge=1,
         le=10_000,
-        description="Models per unit of work; never the shape of a file.",
-        json_schema_extra=about(unit="models", later="memory limits"),
+        description="Models whose details are asked for between two looks at memory; fewer while it is "
+        "short. Never the shape of a file.",
+        json_schema_extra=about(unit="models"),
     )
     enable_adaptive_parameters: Switch = Field(
         default=True,
         description="Adapt rate and concurrency to observed throttling, below the configured maxima.",
-        json_schema_extra=about(later="adaptive limits"),
     )
 
 
@@ -285,17 +307,18 @@ class Storage(Section):
     )
     backup_directory: LocalPath = Field(
         default="data/backups",
-        description="Backups of published data.",
-        json_schema_extra=about(later="backups of data"),
+        description="Backups of published data, history and configuration; best on another disk. Each "
+        "catalogue needs a folder of its own.",
     )
     reports_directory: LocalPath = Field(default="reports", description="Reports of the days.")
     logs_directory: LocalPath = Field(
-        default="logs", description="Log files.", json_schema_extra=about(later="log files")
+        default="logs",
+        description="Folder of the rotating log file update_models.log; relative to the state folder.",
     )
     enable_backups: Switch = Field(
         default=True,
-        description="Back up published data before it is replaced.",
-        json_schema_extra=about(later="backups of data"),
+        description="Back up published data before it is replaced and after each sync; without the first "
+        "nothing is published.",
     )
     backup_retention_days: int = Field(
         default=30,
@@ -304,37 +327,63 @@ class Storage(Section):
         description="Days for which backups are kept.",
         json_schema_extra=about(unit="days"),
     )
+    capture_retention_days: int = Field(
+        default=180,
+        ge=1,
+        le=36_500,
+        description="Days for which captures are kept, never the newest complete one nor what the next sync "
+        "uses; a day without its capture stays published and can no longer be derived again.",
+        json_schema_extra=about(unit="days"),
+    )
+    candidate_retention_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        description="Days for which candidates of published days are kept, never the newest one.",
+        json_schema_extra=about(unit="days"),
+    )
+    files_full_days: int = Field(
+        default=30,
+        ge=1,
+        le=36_500,
+        description="Days for which `files` is kept for every day; of older ones one a week is kept, and "
+        "the others are rebuilt exactly from `file_changes`.",
+        json_schema_extra=about(unit="days"),
+    )
     enable_compression: Switch = Field(
         default=True,
-        description="Compress captures (zstd) and backups as they are written; both kinds can be read.",
+        description="Compress captures (zstd) as they are written; both kinds can be read.",
     )
 
 
 class Notifications(Section):
     """Who is told about the outcome of runs."""
 
-    enable_success_notifications: Switch = Field(
-        default=False, description="Tell about successful syncs.", json_schema_extra=about(later="alerts")
-    )
-    enable_failure_notifications: Switch = Field(
-        default=True, description="Tell about failed syncs.", json_schema_extra=about(later="alerts")
-    )
-    enable_warning_notifications: Switch = Field(
-        default=True, description="Tell about warnings.", json_schema_extra=about(later="alerts")
-    )
-    enable_critical_notifications: Switch = Field(
-        default=True, description="Tell about critical conditions.", json_schema_extra=about(later="alerts")
-    )
-    notification_channels: Listed[Channel] = Field(
-        default=("log",), description="Where notifications go.", json_schema_extra=about(later="alerts")
-    )
+    enable_success_notifications: Switch = Field(default=False, description="Tell about successful syncs.")
+    enable_failure_notifications: Switch = Field(default=True, description="Tell about failed syncs.")
+    enable_warning_notifications: Switch = Field(default=True, description="Tell about warnings.")
+    enable_critical_notifications: Switch = Field(default=True, description="Tell about critical conditions.")
+    notification_channels: Listed[Channel] = Field(default=("log",), description="Where notifications go.")
     webhook_urls: Listed[WebhookTarget] = Field(
         default=(),
         description="Webhook addresses (https), or references env:NAME to variables that hold them.",
-        json_schema_extra=about(secret=True, later="alerts"),
+        json_schema_extra=about(secret=True),
     )
-    email_recipients: Listed[MailAddress] = Field(
-        default=(), description="Who gets mail.", json_schema_extra=about(later="alerts")
+    email_recipients: Listed[MailAddress] = Field(default=(), description="Who gets mail.")
+    cooldown_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Seconds for which the same condition is not told again; while it lasts, the distance "
+        "to the next reminder doubles each time.",
+        json_schema_extra=about(unit="seconds"),
+    )
+    failure_threshold: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Failed syncs in a row from which somebody is told.",
+        json_schema_extra=about(unit="syncs"),
     )
 
 
@@ -342,7 +391,9 @@ class Security(Section):
     """Which hosts are contacted, what is demanded and what is hidden."""
 
     enable_token_validation: Switch = Field(
-        default=True, description="Demand a token for syncs in staging and production, except on loopback."
+        default=True,
+        description="Demand a token for syncs in staging and production, except on loopback, and have the "
+        "Hub check it before the first request.",
     )
     enable_rate_limit_protection: Switch = Field(
         default=True,
@@ -351,10 +402,14 @@ class Security(Section):
     )
     enable_request_signing: Switch = Field(
         default=False,
-        description="Sign outgoing webhooks; the Hub knows no signed requests.",
-        json_schema_extra=about(later="alerts"),
+        description="Sign outgoing webhooks with GGUF_ASSETS_WEBHOOK_SECRET (HMAC-SHA256); the Hub knows no "
+        "signed requests.",
     )
-    enable_audit_logging: Switch = Field(default=True, description="Record changes of the configuration.")
+    enable_audit_logging: Switch = Field(
+        default=True,
+        description="Record changes of the configuration and security events: refused tokens, denied "
+        "permissions, foreign addresses, removals by retention.",
+    )
     mask_sensitive_data: Switch = Field(
         default=True,
         description="Hide secret values in `config show`; off, it shows webhook addresses in full. "

@@ -18,7 +18,28 @@ from gguf_assets.catalogue.schema import DATASETS, SCHEMA_VERSION
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.store.datasets import PLAIN_WRITER, WRITER, DatasetInfo, DatasetWriter
 from gguf_assets.store.layout import Layout
-from gguf_assets.store.manifests import BaselineRef, CandidateManifest, CaptureRef, Verdict, with_file
+from gguf_assets.store.manifests import (
+    BaselineRef,
+    CandidateManifest,
+    CaptureRef,
+    PublishedManifest,
+    Verdict,
+    with_file,
+)
+
+
+def file_metadata(dataset: str, manifest: CandidateManifest | PublishedManifest) -> dict[str, str]:
+    """Return the key-value metadata that say what a file of a day is made from."""
+    baseline = manifest.baseline
+    return {
+        "gguf_assets.dataset": dataset,
+        "gguf_assets.day": manifest.day.isoformat(),
+        "gguf_assets.mode": manifest.capture.mode,
+        "gguf_assets.reason": manifest.capture.reason,
+        "gguf_assets.baseline": "" if baseline is None else baseline.date.isoformat(),
+        "gguf_assets.schema_version": str(manifest.schema_version),
+        "gguf_assets.pipeline_version": manifest.pipeline_version,
+    }
 
 
 class Candidates:
@@ -89,18 +110,9 @@ class Candidates:
         The key-value metadata of the file say what it is made from. Hand `writer.info` to `record`.
         """
         manifest = self.manifest(day)
-        baseline = manifest.baseline
-        metadata = {
-            "gguf_assets.dataset": dataset,
-            "gguf_assets.day": day.isoformat(),
-            "gguf_assets.mode": manifest.capture.mode,
-            "gguf_assets.reason": manifest.capture.reason,
-            "gguf_assets.baseline": "" if baseline is None else baseline.date.isoformat(),
-            "gguf_assets.schema_version": str(manifest.schema_version),
-            "gguf_assets.pipeline_version": manifest.pipeline_version,
-        }
         path = self._layout.candidate_file(dataset, day)
         compress = manifest.writer != PLAIN_WRITER
+        metadata = file_metadata(dataset, manifest)
         return DatasetWriter(path, DATASETS[dataset].arrow, metadata=metadata, compress=compress)
 
     def record(

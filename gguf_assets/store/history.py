@@ -2,7 +2,8 @@
 
 An append-only file: "started" when a sync begins, "finished" or "failed" when it ends. A start without an
 end is a sync that died, however it died. What belongs here: these records. What does not: deciding from
-them how the next sync goes (`catalogue/`), and the clock: all times are the Hub's and are handed in.
+them how the next sync goes (`catalogue/`), how fresh the catalogue is (`freshness`), and the clock: all times
+are the Hub's and are handed in.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import orjson
 
 from gguf_assets.atomic import read_json, storage_errors, write_json
 from gguf_assets.errors import ErrorCategory
+from gguf_assets.store.freshness import write_freshness
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.spool import append_whole
 
@@ -103,6 +105,7 @@ class SyncHistory:
     """The history of the syncs of a store."""
 
     def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._path = layout.history_file
         self._last_sync_path = layout.last_sync_file
 
@@ -147,7 +150,7 @@ class SyncHistory:
         reason: str | None = None,
         figures: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record that a sync has ended by itself.
+        """Record that a sync has ended by itself, and how fresh the catalogue is since.
 
         Args:
             sync_id: identity of the sync.
@@ -171,6 +174,7 @@ class SyncHistory:
                 "figures": dict(figures or {}),
             }
         )
+        self._note_freshness(hub_time)
 
     def failed(
         self,
@@ -180,7 +184,7 @@ class SyncHistory:
         *,
         hub_time: datetime | None = None,
     ) -> None:
-        """Record that a sync has failed.
+        """Record that a sync has failed, and how fresh the catalogue still is.
 
         Raises:
             PermanentError: the disk refused (category `storage`).
@@ -194,6 +198,7 @@ class SyncHistory:
                 "hub_time": hub_time,
             }
         )
+        self._note_freshness(hub_time)
 
     def syncs(self, *, running: str | None = None) -> list[SyncRecord]:
         """Return all syncs, oldest first.
@@ -265,6 +270,10 @@ class SyncHistory:
             return None
         known = {name: content[name] for name in SyncMetadata.__dataclass_fields__ if name in content}
         return SyncMetadata(**{"last_sync_time": None, "sync_mode": None, **known})
+
+    def _note_freshness(self, hub_time: datetime | None) -> None:
+        """Write `freshness.json`, by this machine's clock where the Hub's is not known."""
+        write_freshness(self._layout, self.syncs(), hub_time or datetime.now(UTC))
 
     def _append(self, event: dict[str, Any]) -> None:
         with storage_errors(self._path, "write"):

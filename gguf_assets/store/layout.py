@@ -32,7 +32,11 @@ class Layout:
         config: folder of the live configuration; `state/config` when None.
         last_sync: file of the last sync's metadata; inside `data` when None.
         reports: folder of the reports of all days; `data/reports` when None.
+        logs: folder of the log files of runs; `state/logs` when None.
         compress_captures: whether new files of captures are compressed, which their names tell.
+        backups: folder of the backups of published days; `data/backups` when None.
+        stale_hours, failed_hours: hours after the last success from which the catalogue counts as stale, and
+            from which that is a failure; `freshness.json` holds the times.
     """
 
     data: Path
@@ -40,7 +44,11 @@ class Layout:
     config: Path | None = None
     last_sync: Path | None = None
     reports: Path | None = None
+    logs: Path | None = None
     compress_captures: bool = True
+    backups: Path | None = None
+    stale_hours: int = 26
+    failed_hours: int = 50
 
     @property
     def captures(self) -> Path:
@@ -210,8 +218,46 @@ class Layout:
 
     @property
     def logs_dir(self) -> Path:
-        """Folder of log files."""
-        return self.state / "logs"
+        """Folder of the log files of runs."""
+        return self.logs or self.state / "logs"
+
+    @property
+    def run_log(self) -> Path:
+        """The log file of all runs."""
+        return self.logs_dir / "update_models.log"
+
+    @property
+    def backups_dir(self) -> Path:
+        """Folder of the backups of published days, history and configuration."""
+        return self.backups or self.data / "backups"
+
+    @property
+    def freshness_file(self) -> Path:
+        """How fresh the published catalogue is, for other programs."""
+        return self.data / "freshness.json"
+
+    @property
+    def alerts_dir(self) -> Path:
+        """Folder of what is remembered of alerts."""
+        return self.state / "alerts"
+
+    @property
+    def thinned(self) -> Path:
+        """Folder of the notes on days whose `files` are left out, to be rebuilt when needed."""
+        return self.published / "thinned"
+
+    def thinned_note(self, day: date) -> Path:
+        """Note on a day whose `files` are left out: from what they are rebuilt, and what must come out."""
+        return self.thinned / f"{day_folder(day)}.json"
+
+    def thinned_rows(self, day: date) -> Path:
+        """The rows of a day's `files` that do not come out when rebuilt, and so are kept."""
+        return self.thinned / day_folder(day) / PART_NAME
+
+    @property
+    def rebuilt_dir(self) -> Path:
+        """Local folder of rebuilt `files`; may be lost at any time."""
+        return self.state / "rebuilt"
 
 
 def day_folder(day: date) -> str:

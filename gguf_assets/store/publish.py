@@ -11,9 +11,13 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from gguf_assets.atomic import (
     damaged,
@@ -31,6 +35,7 @@ from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.store.datasets import matches, verify
 from gguf_assets.store.layout import Layout, parse_day
 from gguf_assets.store.manifests import CandidateManifest, PublishedManifest
+from gguf_assets.store.thinned import left_out
 
 _STAGED_SUFFIX = ".staged"
 
@@ -89,6 +94,8 @@ class Published:
         if manifest is None:
             raise damaged(self._layout.published_manifest(day), "the day is not published")
         for dataset, info in manifest.files.items():
+            if dataset == "files" and left_out(self._layout, manifest):
+                continue
             verify(self.file(dataset, day), info, f"Derive the day again: {_rederive(day)}")
 
 
@@ -131,10 +138,28 @@ def publish(layout: Layout, candidate: CandidateManifest, *, despite_verdict: bo
     ]
     if not changed and _is_published(layout, manifest):
         return PublishOutcome(manifest, unchanged=True)
-    _stage_all(layout, day, changed)
-    write_json(layout.journal, {"staged": changed, "manifest": manifest.to_json()})
-    _roll_forward(layout, changed, manifest)
+    sources = {name: layout.candidate_file(name, day) for name in changed}
+    publish_files(layout, manifest.to_json(), sources)
     return PublishOutcome(manifest, unchanged=False)
+
+
+def publish_files(layout: Layout, content: Mapping[str, Any], sources: Mapping[str, Path]) -> None:
+    """Make files the published state of a day, all of them or nothing; files not named stay as they are.
+
+    Args:
+        layout: where everything lies.
+        content: the manifest of the day as it is stored; the files are what it says of them.
+        sources: the files by dataset; they are linked, or copied where they lie on another disk.
+
+    Raises:
+        PermanentError: a file is not what the manifest says (category `data`), or the disk refused
+            (`storage`).
+    """
+    changed = [name for name in DATASETS if name in sources]
+    manifest = PublishedManifest.from_json(orjson.loads(json_bytes(content)))
+    _stage_all(layout, manifest.day, {name: sources[name] for name in changed})
+    write_json(layout.journal, {"staged": changed, "manifest": content})
+    _roll_forward(layout, changed, manifest, content)
 
 
 def recover(layout: Layout) -> date | None:
@@ -154,7 +179,7 @@ def recover(layout: Layout) -> date | None:
             staged, manifest = list(journal["staged"]), PublishedManifest.from_json(journal["manifest"])
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(layout.journal, f"it is no journal of a publishing ({error!r})", remedy) from error
-        _roll_forward(layout, staged, manifest)
+        _roll_forward(layout, staged, manifest, journal["manifest"])
         recovered = manifest.day
     with storage_errors(layout.published, "clean"):
         for leftover in layout.published.glob(f"*/date=*/.*{_STAGED_SUFFIX}"):
@@ -210,13 +235,13 @@ def _staged(target: Path) -> Path:
     return target.parent / f".{target.name}{_STAGED_SUFFIX}"
 
 
-def _stage_all(layout: Layout, day: date, datasets: list[str]) -> None:
-    """Put the candidate files beside their targets; where the disk refuses one, none is left behind."""
-    targets = {dataset: layout.published_file(dataset, day) for dataset in datasets}
+def _stage_all(layout: Layout, day: date, sources: Mapping[str, Path]) -> None:
+    """Put files beside their targets; where the disk refuses one, none is left behind."""
+    targets = {dataset: layout.published_file(dataset, day) for dataset in sources}
     try:
         for dataset, target in targets.items():
             with storage_errors(target, "publish"):
-                _stage(layout.candidate_file(dataset, day), target)
+                _stage(sources[dataset], target)
     except BaseException:
         for target in targets.values():
             with contextlib.suppress(OSError):
@@ -237,7 +262,9 @@ def _stage(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def _roll_forward(layout: Layout, staged: list[str], manifest: PublishedManifest) -> None:
+def _roll_forward(
+    layout: Layout, staged: list[str], manifest: PublishedManifest, content: Mapping[str, Any]
+) -> None:
     """Do all that the journal announces; every step may have been done already by a process that died."""
     day = manifest.day
     for dataset in staged:
@@ -245,6 +272,8 @@ def _roll_forward(layout: Layout, staged: list[str], manifest: PublishedManifest
         with storage_errors(target, "publish"):
             if _staged(target).exists():
                 _staged(target).replace(target)
+                # Renaming a name of a file to another name of the same file does nothing.
+                _staged(target).unlink(missing_ok=True)
                 sync_folder(target.parent)
         if not matches(target, manifest.files[dataset]):
             raise damaged(
@@ -252,10 +281,10 @@ def _roll_forward(layout: Layout, staged: list[str], manifest: PublishedManifest
                 f"it is not what {layout.journal} announces, and its staged copy is gone",
                 f"Remove {layout.journal}, then derive the day again: {_rederive(day)}",
             )
-    content = json_bytes(manifest.to_json())
-    write_atomically(layout.published_manifest(day), content)
+    stored = json_bytes(content)
+    write_atomically(layout.published_manifest(day), stored)
     if Published(layout).latest_day() == day:
-        write_atomically(layout.latest, _latest(day, content))
+        write_atomically(layout.latest, _latest(day, stored))
     with storage_errors(layout.journal, "remove"):
         layout.journal.unlink(missing_ok=True)
         sync_folder(layout.published)

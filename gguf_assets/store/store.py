@@ -6,7 +6,7 @@ anything about a single part (its own module has it).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from gguf_assets.store.datasets import iter_batches, read_table
 from gguf_assets.store.history import SyncHistory
 from gguf_assets.store.layout import Layout
 from gguf_assets.store.publish import Published
+from gguf_assets.store.thinned import readable_files
 
 
 class Store:
@@ -54,18 +55,25 @@ class Store:
         return max(times, default=None)
 
     def published_tables(self, day: date) -> DayFiles:
-        """Return the published tables of a day."""
-        return DayFiles(self.published.file("models", day), self.published.file("files", day))
+        """Return the published tables of a day; left out `files` are rebuilt when they are read."""
+        models = self.published.file("models", day)
+        return DayFiles(models, lambda: readable_files(self.layout, self.published, day))
 
     def candidate_tables(self, day: date) -> DayFiles:
         """Return the candidate's tables of a day."""
-        return DayFiles(self.layout.candidate_file("models", day), self.layout.candidate_file("files", day))
+        files = self.layout.candidate_file("files", day)
+        return DayFiles(self.layout.candidate_file("models", day), lambda: files)
 
 
 class DayFiles:
-    """`models` and `files` of one day, read as streams or by identity; satisfies `catalogue`'s `Baseline`."""
+    """`models` and `files` of one day, read as streams or by identity; satisfies `catalogue`'s `Baseline`.
 
-    def __init__(self, models: Path, files: Path) -> None:
+    Args:
+        models: the file of `models`.
+        files: returns that of `files`; called when they are read.
+    """
+
+    def __init__(self, models: Path, files: Callable[[], Path]) -> None:
         self._models = models
         self._files = files
 
@@ -75,7 +83,7 @@ class DayFiles:
 
     def files(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield batches of `files`, all columns or the named ones, in order."""
-        return iter_batches(self._files, columns)
+        return iter_batches(self._files(), columns)
 
     def model_columns(self, columns: list[str]) -> pa.Table:
         """Return the named columns of all models."""

@@ -9,13 +9,22 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from gguf_assets.errors import ErrorCategory, PermanentError, TransientError
 from gguf_assets.hub.client import HubClient
-from gguf_assets_tests.hub.scripted import DATE, FakeTime, Reply, ScriptedHub, limits
+from gguf_assets.hub.details import DetailTarget, fetch_detail
+from gguf_assets.hub.walk import walk
+from gguf_assets.orchestration.resources import open_hub, request_limits
+from gguf_assets.settings.load import LoadedSettings, load_settings
+from gguf_assets_tests.calling import Catalogue
+from gguf_assets_tests.hub.scripted import DATE, FakeTime, Reply, Request, ScriptedHub, limits
+from gguf_assets_tests.hubs import hub_of, repository
 
 TOKEN = "hf_secretSecretSecretSecret"
 GOOD = Reply.json([{"id": "a/b"}])
@@ -440,3 +449,308 @@ def test_importing_the_room_is_cheap_and_switches_telemetry_off():
         "from huggingface_hub import constants; assert constants.HF_HUB_DISABLE_TELEMETRY"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# The token, checked once
+
+
+def whoami(status: int = 200, body: object = None) -> Callable[[Request], Reply]:
+    """A Hub with an answer of its own to the question whose token it is."""
+
+    def answer(request: Request) -> Reply:
+        if request.path != "/api/whoami-v2":
+            return GOOD
+        return Reply.json({"type": "user", "name": "somebody"} if body is None else body, status=status)
+
+    return answer
+
+
+def test_the_hub_says_whose_token_it_is(fake):
+    with ScriptedHub(answer=whoami()) as hub, client_of(hub, fake, token=TOKEN) as client:
+        assert client.validate_token() == "somebody"
+        assert client.requests == 1
+    assert hub.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_without_a_token_nobody_is_asked_whose_it_is(fake):
+    with ScriptedHub(answer=whoami()) as hub, client_of(hub, fake) as client:
+        assert client.validate_token() is None
+    assert hub.requests == []
+
+
+def test_a_token_that_the_hub_does_not_know_is_refused_without_another_try(fake):
+    refused = whoami(401, {"error": "Invalid user token."})
+    with ScriptedHub(answer=refused) as hub, client_of(hub, fake, token=TOKEN) as client:
+        with pytest.raises(PermanentError, match="does not accept the token") as caught:
+            client.validate_token()
+        assert len(hub.requests) == 1
+    assert caught.value.category is ErrorCategory.AUTHENTICATION
+    assert "HF_TOKEN" in (caught.value.remedy or "")
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+@pytest.mark.parametrize("body", [{"error": "Sorry, we can't find the page"}, []])
+def test_a_mirror_that_knows_nobody_is_no_error(fake, status, body):
+    with ScriptedHub(answer=whoami(status, body)) as hub, client_of(hub, fake, token=TOKEN) as client:
+        assert client.validate_token() is None
+        assert len(hub.requests) == 1
+
+
+@pytest.mark.parametrize("body", [[], {}, {"name": 5}, "somebody"])
+def test_an_odd_answer_to_whose_token_it_is_is_no_error(fake, body):
+    with ScriptedHub(answer=whoami(200, body)) as hub, client_of(hub, fake, token=TOKEN) as client:
+        assert client.validate_token() is None
+
+
+def test_the_check_of_the_token_is_tried_again_as_everything_is_or_as_often_as_asked(fake):
+    with ScriptedHub([Reply(status=500), Reply.json({"name": "somebody"})]) as hub:
+        with client_of(hub, fake, token=TOKEN) as client:
+            assert client.validate_token() == "somebody"
+        with client_of(hub, fake, token=TOKEN) as client:
+            hub.answer = lambda _: Reply(status=500)
+            hub.requests.clear()
+            with pytest.raises(TransientError):
+                client.validate_token(max_retries=0)
+            assert len(hub.requests) == 1
+
+
+def test_what_is_to_be_done_before_the_first_request_is_done_once_and_when_it_refuses_nothing_is_sent(fake):
+    asked: list[str] = []
+
+    def refuse(client: HubClient) -> None:
+        asked.append("refused")
+        raise PermanentError("not today", category=ErrorCategory.AUTHENTICATION)
+
+    def allow(client: HubClient) -> None:
+        asked.append(client.validate_token() or "")
+
+    with ScriptedHub(answer=whoami()) as hub:
+        for first in (refuse, allow):
+            client = HubClient(hub.url, token=TOKEN, limits=limits(), before_first=first, **fake.hooks)
+            with client:
+                for _ in range(2):
+                    if first is refuse:
+                        with pytest.raises(PermanentError, match="not today"):
+                            client.get("/api/models")
+                    else:
+                        assert client.get("/api/models").requests == 1
+        assert hub.paths == ["/api/whoami-v2", "/api/models", "/api/models"]
+    assert asked == ["refused", "refused", "somebody"]
+
+
+def loaded_for(hub_url: str, home: Path, **variables: str) -> LoadedSettings:
+    return load_settings(
+        {
+            "SYNC_ENVIRONMENT": "testing",
+            "GGUF_ASSETS_DATA_DIR": str(home),
+            "HF_ENDPOINT": hub_url,
+            "HF_TOKEN": TOKEN,
+            **variables,
+        }
+    )
+
+
+def test_a_process_has_a_token_checked_once_and_only_where_that_is_wanted(tmp_path):
+    with ScriptedHub(answer=whoami()) as hub:
+        for _ in range(3):
+            with open_hub(loaded_for(hub.url, tmp_path)) as client:
+                client.get("/api/models")
+                client.get("/api/models")
+        assert hub.paths.count("/api/whoami-v2") == 1
+        assert hub.paths.count("/api/models") == 6
+    with ScriptedHub(answer=whoami()) as hub:
+        off = loaded_for(hub.url, tmp_path, GGUF_SYNC__SECURITY__ENABLE_TOKEN_VALIDATION="false")
+        with open_hub(off) as client:
+            client.get("/api/models")
+        with open_hub(loaded_for(hub.url, tmp_path, HF_TOKEN="")) as client:
+            client.get("/api/models")
+        with open_hub(loaded_for(hub.url, tmp_path)):
+            pass  # nothing is asked, so nothing is checked
+        assert hub.paths == ["/api/models", "/api/models"]
+
+
+@pytest.mark.parametrize(
+    "trouble", [Reply(status=500), Reply(reset=True), Reply(b"<html>"), Reply(status=429)]
+)
+def test_a_hub_that_cannot_tell_now_costs_one_request_and_the_sync_goes_on(tmp_path, trouble):
+    def answer(request: Request) -> Reply:
+        return trouble if "whoami" in request.path else GOOD
+
+    with ScriptedHub(answer=answer) as hub, open_hub(loaded_for(hub.url, tmp_path)) as client:
+        assert client.get("/api/models").requests == 1
+        assert hub.paths == ["/api/whoami-v2", "/api/models"]
+
+
+MAXIMUM, BUDGET = "MAX_CONCURRENCY", "GGUF_SYNC__RATE_LIMITING__MAX_REQUESTS_PER_RUN"
+PARALLEL = "GGUF_SYNC__PERFORMANCE__ENABLE_PARALLEL_PROCESSING"
+ADAPTIVE = "GGUF_SYNC__PERFORMANCE__ENABLE_ADAPTIVE_PARAMETERS"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({MAXIMUM: "7"}, (7, True, 20_000)),
+        ({MAXIMUM: "7", PARALLEL: "false"}, (1, True, 20_000)),
+        ({MAXIMUM: "30", ADAPTIVE: "false", BUDGET: "123"}, (30, False, 123)),
+        (
+            {
+                MAXIMUM: "50",
+                "HF_ENDPOINT": "https://huggingface.co",
+                "HF_TOKEN": "",
+                "SYNC_ENVIRONMENT": "development",
+            },
+            (20, True, 20_000),
+        ),
+    ],
+    ids=["maximum", "not parallel", "not adaptive", "anonymous"],
+)
+def test_concurrency_adaptation_and_budget_come_from_the_settings(tmp_path, variables, expected):
+    settings = loaded_for("http://127.0.0.1:1", tmp_path, **{ADAPTIVE: "true", PARALLEL: "true", **variables})
+    found = request_limits(settings)
+    assert (found.max_concurrent_requests, found.adaptive, found.max_requests_per_run) == expected
+    client = open_hub(settings)
+    assert client.max_concurrency == expected[0]
+    assert client.concurrency == (min(4, expected[0]) if expected[1] else expected[0])
+
+
+def test_the_shared_limits_come_from_the_environment_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("GGUF_ASSETS_SHARED_LIMITS_URL", "gopher://limits:hushhush@127.0.0.1:1")
+    with pytest.raises(PermanentError) as caught, open_hub(loaded_for("http://127.0.0.1:1", tmp_path)):
+        pass
+    assert caught.value.category is ErrorCategory.CONFIGURATION
+    assert "hushhush" not in str(caught.value)
+
+
+def test_a_refused_token_costs_a_whole_sync_at_most_three_requests(tmp_path):
+    (tmp_path / "home").mkdir()
+    with hub_of([repository("owner/one"), repository("owner/two")], token="hf_right" * 4, tick=0) as hub:
+        catalogue = Catalogue(tmp_path / "home", hub, HF_TOKEN="hf_wrong" * 4)
+        ended = catalogue.call("sync")
+        asked = [request.target for request in hub.requests]
+    assert ended.code != 0
+    assert "does not accept the token" in ended.stderr
+    assert 1 <= len(asked) <= 3
+    assert "hf_wrong" not in ended.stdout + ended.stderr
+
+
+# Nothing leaves the origin of the endpoint
+
+
+ELSEWHERE = [
+    "{other}/api/models",
+    "//127.0.0.1:{port}/api/models",
+    "http://localhost:{port}/api/models",
+    "http://127.0.0.1:{own}@127.0.0.1:{port}/api/models",
+    "http://user@127.0.0.1:{own}/api/models",
+    "http://127.0.0.1:{own}\\@127.0.0.1:{port}/api/models",
+    "http://127.0.0.1:{own}#@127.0.0.1:{port}/api/models@{other}/x",
+    "https://127.0.0.1:{own}/api/models",
+    "http://127.0.0.1.evil.example:{port}/api/models",
+    "http://[::ffff:127.0.0.1]:{port}/api/models",
+    "http://2130706433:{port}/api/models",
+    "http://127.1:{port}/api/models",
+    "http:///127.0.0.1:{port}/api/models",
+    "http:127.0.0.1:{port}/api/models",
+    "\\\\127.0.0.1:{port}/api/models",
+]
+
+
+def told(text: str, hub: ScriptedHub, other: ScriptedHub) -> str:
+    own, port = (url.rpartition(":")[2] for url in (hub.url, other.url))
+    return text.format(own=own, port=port, other=other.url)
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_wherever_a_redirect_points_another_server_hears_nothing(fake, where):
+    def answer(request: Request) -> Reply:
+        if request.path.startswith("/api/models/old"):
+            return Reply(status=307, headers=(("Location", told(where, hub, other)),))
+        return GOOD
+
+    with ScriptedHub([GOOD]) as other, ScriptedHub(answer=answer) as hub:
+        with client_of(hub, fake, token=TOKEN, max_retries=0) as client:
+            try:
+                answered = client.get("/api/models/old")
+            except (PermanentError, TransientError) as error:
+                assert TOKEN not in str(error)
+            else:  # what is read as a path or a fragment of the endpoint's own
+                assert answered.url.startswith((hub.url + "/", hub.url + "#"))
+        assert other.requests == []
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("ask", ["walk", "tree"])
+def test_wherever_a_link_points_another_server_hears_nothing(fake, where, ask):
+    def answer(request: Request) -> Reply:
+        if "/revision/" in request.path:
+            return Reply.json({"_id": "0" * 24, "sha": "5" * 40})
+        link = f'<{told(where, hub, other)}>; rel="next"'
+        first = "cursor" not in request.path
+        return Reply.json([{"_id": "1"}], headers=(("Link", link),) if first else ())
+
+    class Pages:
+        next_link, pages_stored = None, 0
+
+        def store_page(self, *_: object, **__: object) -> None:
+            self.pages_stored += 1
+
+    with ScriptedHub([GOOD]) as other, ScriptedHub(answer=answer) as hub:
+        with (
+            client_of(hub, fake, token=TOKEN, max_retries=0) as client,
+            suppress(PermanentError, TransientError),
+        ):
+            if ask == "walk":
+                walk(client, Pages(), fields=["sha"])  # type: ignore[arg-type]
+            else:
+                fetch_detail(client, DetailTarget("0" * 24, "owner/model", "5" * 40))
+        assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "allowed"),
+    [
+        ("https://huggingface.co", True),
+        ("https://HuggingFace.co", True),
+        ("https://mirror.huggingface.co", True),
+        ("https://huggingface.co:8443", True),
+        ("https://huggingface.co.evil.org", False),
+        ("https://evil-huggingface.co", False),
+        ("https://evil.org/huggingface.co", False),
+        ("https://huggingface.co@evil.org", False),
+        ("https://evil.org#huggingface.co", False),
+        ("https://evil.org?huggingface.co", False),
+        ("https://huggingface.co.", False),
+        ("https://co", False),
+        ("ftp://huggingface.co", False),
+        ("http://127.0.0.1:5000", True),
+        ("http://127.0.0.1.evil.org", False),
+        ("http://localhost.evil.org", False),
+    ],
+)
+def test_only_allowed_domains_and_this_machine_are_endpoints(endpoint, allowed):
+    def make() -> HubClient:
+        return HubClient(endpoint, token=TOKEN, limits=limits(), allowed_domains=["huggingface.co"])
+
+    if allowed:
+        assert make().endpoint.lower() == endpoint.lower()
+        return
+    with pytest.raises(PermanentError) as caught:
+        make()
+    assert caught.value.category is ErrorCategory.CONFIGURATION
+
+
+def test_the_figures_of_a_client_are_there_before_during_and_after(fake):
+    policy = ("RateLimit-Policy", '"fixed window";"api";q=500;w=300')
+    quota = Reply.json([1], headers=((QUOTA, '"api";r=499;t=295'), policy))
+    with ScriptedHub([quota]) as hub:
+        client = client_of(hub, fake, max_concurrent_requests=7)
+        assert (client.quota, client.concurrency, client.waited_seconds, client.requests) == (None, 7, 0.0, 0)
+        with client:
+            assert client.quota is None
+            client.get("/api/models")
+            state = client.quota
+            assert state is not None
+            assert (state.limit, state.remaining) == (500, 499)
+            assert 290 < state.resets_in_seconds <= 296
+        assert (client.quota, client.requests) == (None, 1)

@@ -45,6 +45,7 @@ ASSETS: dict[str, tuple[str, list[str], set[str]]] = {
 CHECKS = {
     # name: asset, whether it stops what comes after it
     "configuration_valid": ("configuration", True),
+    "catalogue_fresh": ("published_catalogue", False),
     "completeness": ("validation_report", True),
     "file_detail_coverage": ("validation_report", False),
     "discovery_routes": ("validation_report", False),
@@ -66,6 +67,7 @@ JOBS: dict[str, list[str]] = {
     "details_backlog": [],
     "sync_plan": [],
     "config_backup": [],
+    "maintenance": [],
 }
 RESOURCES = {"settings", "hub", "store", "progress"}
 WRITES = {"gguf/writes": "catalogue"}
@@ -75,9 +77,14 @@ AUTOMATION = {
     "daily_sync_schedule": ("daily_sync", "30 2 * * *"),
     "weekly_full_schedule": ("full_sync", "0 4 * * 0"),
     "config_backup_daily": ("config_backup", "0 2 * * *"),
+    "maintenance_daily": ("maintenance", "15 5 * * *"),
     "full_sync_threshold_sensor": ("full_sync", 300),
     "failed_sync_repair_sensor": ("daily_sync", 60),
     "config_changed_sensor": (None, 60),
+    "sync_succeeded_sensor": (None, 60),
+    "sync_failed_sensor": (None, 60),
+    "sync_canceled_sensor": (None, 60),
+    "catalogue_freshness_sensor": (None, 300),
 }
 LONGEST_BODY = 25
 
@@ -157,7 +164,7 @@ def test_jobs_and_what_they_run(definitions):
     }
     assert found == JOBS
     tags = dict.fromkeys(jobs, WRITES | SIX_HOURS)
-    tags |= {"details_backlog": WRITES, "sync_plan": {}, "config_backup": {}}
+    tags |= {"details_backlog": WRITES, "sync_plan": {}, "config_backup": {}, "maintenance": WRITES}
     for job in jobs.values():
         assert job.tags == tags[job.name], "runs that write wait for one another, and no sync runs for ever"
         assert job.executor_def is dg.in_process_executor

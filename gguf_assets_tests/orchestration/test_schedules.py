@@ -30,6 +30,13 @@ from gguf_assets_tests.running import environment
 DAILY, WEEKLY = "daily_sync_schedule", "weekly_full_schedule"
 BACKUP, CHANGED = "config_backup_daily", "config_changed_sensor"
 SENSOR, REPAIR = "full_sync_threshold_sensor", "failed_sync_repair_sensor"
+MAINTENANCE = "maintenance_daily"
+TELLING = (
+    "sync_succeeded_sensor",
+    "sync_failed_sensor",
+    "sync_canceled_sensor",
+    "catalogue_freshness_sensor",
+)
 DAY = date(2025, 8, 10)
 NEXT = DAY + timedelta(days=1)
 TICK = datetime(2025, 8, 10, 2, 30, tzinfo=UTC)
@@ -60,11 +67,12 @@ def test_what_is_on_by_default(tmp_path: Path, name: str, on: bool) -> None:
     schedules = {schedule.name: schedule.default_status for schedule in repository.schedule_defs}
     Default = dg.DefaultScheduleStatus
     daily = Default.RUNNING if on else Default.STOPPED
-    assert schedules == {DAILY: daily, BACKUP: daily, WEEKLY: Default.STOPPED}
+    assert schedules == {DAILY: daily, BACKUP: daily, MAINTENANCE: daily, WEEKLY: Default.STOPPED}
     syncing = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
     assert {sensor.name: sensor.default_status for sensor in repository.sensor_defs} == {
         SENSOR: syncing,
         REPAIR: syncing,
+        **dict.fromkeys(TELLING, syncing),
         CHANGED: dg.DefaultSensorStatus.RUNNING,
     }
 
@@ -78,13 +86,16 @@ def test_the_times_are_those_of_the_settings(tmp_path: Path) -> None:
     repository = definitions(tmp_path, GGUF_ASSETS_CONFIG_DIR=str(config))
     assert {s.name: s.cron_schedule for s in repository.schedule_defs} == {
         BACKUP: "0 2 * * *",
+        MAINTENANCE: "15 5 * * *",
         DAILY: "5 23 * * *",
         WEEKLY: "15 1 * * 6",
     }
     for schedule in repository.schedule_defs:
         assert schedule.execution_timezone == "UTC"
         assert schedule.description is not None
-        assert ("reload" in schedule.description) is (schedule.name != BACKUP), "its time is no setting"
+        assert ("reload" in schedule.description) is (schedule.name not in (BACKUP, MAINTENANCE)), (
+            "their times are no settings"
+        )
 
 
 def test_what_status_cannot_show_because_of_the_settings_it_names(tmp_path: Path) -> None:
@@ -242,19 +253,15 @@ def test_what_status_shows_of_the_automation(tmp_path: Path) -> None:
         AutomationState(DAILY, "schedule", on=False, when="02:30 UTC"),
         AutomationState(WEEKLY, "schedule", on=False, when="Sunday 04:00 UTC"),
         AutomationState(BACKUP, "schedule", on=False, when="02:00 UTC"),
+        AutomationState(MAINTENANCE, "schedule", on=False, when="05:15 UTC"),
         AutomationState("full_sync_threshold_sensor", "sensor", on=False, when="every 5 min"),
         AutomationState("failed_sync_repair_sensor", "sensor", on=False, when="every 1 min"),
+        *(AutomationState(name, "sensor", on=False, when="every 1 min") for name in TELLING[:3]),
+        AutomationState(TELLING[3], "sensor", on=False, when="every 5 min"),
         AutomationState(CHANGED, "sensor", on=True, when="every 1 min"),
     ]
     production = environ | {"SYNC_ENVIRONMENT": "production"}
-    assert [state.on for state in automation_states(production, None)] == [
-        True,
-        False,
-        True,
-        True,
-        True,
-        True,
-    ]
+    assert [state.name for state in automation_states(production, None) if not state.on] == [WEEKLY]
 
 
 @pytest.mark.parametrize(
@@ -303,8 +310,9 @@ def test_what_an_operator_has_switched_counts(player: Player) -> None:
         for name in (WEEKLY, SENSOR):
             switch(player, name, InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED)
         switched = {WEEKLY: on, SENSOR: on, CHANGED: True}
-        assert told(player, "testing") == {DAILY: False, BACKUP: False, REPAIR: False, **switched}
-        assert told(player, "production") == {DAILY: True, BACKUP: True, REPAIR: True, **switched}
+        others = (DAILY, BACKUP, MAINTENANCE, REPAIR, *TELLING)
+        assert told(player, "testing") == {**dict.fromkeys(others, False), **switched}
+        assert told(player, "production") == {**dict.fromkeys(others, True), **switched}
 
 
 def test_a_switch_that_was_put_back_to_the_default_has_the_default(player: Player) -> None:

@@ -48,6 +48,14 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "performance.memory_limit_mb": (128, 1_048_576),
     "performance.chunk_size": (1, 10_000),
     "storage.backup_retention_days": (1, 3650),
+    "storage.capture_retention_days": (1, 36_500),
+    "storage.candidate_retention_days": (1, 3650),
+    "storage.files_full_days": (1, 36_500),
+    "rate_limiting.max_requests_per_run": (100, 10_000_000),
+    "monitoring.freshness_warning_hours": (1, 720),
+    "monitoring.freshness_failure_hours": (1, 720),
+    "notifications.cooldown_seconds": (0, 86_400),
+    "notifications.failure_threshold": (1, 100),
 }
 """Whole numbers, least and most."""
 
@@ -270,6 +278,9 @@ def valid_values(draw: st.DrawFn, *, every: bool = False) -> dict[str, Any]:
     """Draw values by dotted key that are valid together: for every key, or for some."""
     chosen = KEYS if every else [key for key in KEYS if draw(st.integers(0, 9)) < 3]
     values = {key: draw(one_value(key)) for key in chosen}
+    warning, failure = "monitoring.freshness_warning_hours", "monitoring.freshness_failure_hours"
+    if values.get(warning, 26) >= values.get(failure, 50):
+        values |= {warning: min(values.get(warning, 26), 719), failure: 720}
     if values.get("environment", "production") == "production":
         limits = {
             "rate_limiting.requests_per_second": 2.0,

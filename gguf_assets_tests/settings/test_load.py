@@ -279,9 +279,10 @@ def _by_resource(config: ConfigFolder, environ: dict[str, str], overrides: dict[
     with pytest.MonkeyPatch.context() as patched:
         for name, text in {"GGUF_ASSETS_CONFIG_DIR": str(config.path), **environ}.items():
             patched.setenv(name, text)
-        loaded = SettingsResource(overrides=texts).create_resource(dg.build_init_resource_context())
-    assert isinstance(loaded, LoadedSettings)
-    return loaded.settings, loaded.origins
+        resource = SettingsResource(overrides=texts)
+        with resource.yield_for_execution(dg.build_init_resource_context()) as loaded:
+            assert isinstance(loaded, LoadedSettings)
+            return loaded.settings, loaded.origins
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

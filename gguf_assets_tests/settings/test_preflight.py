@@ -16,6 +16,10 @@ REFERENCE = "notifications:\n  webhook_urls: [env:HOOK]\n"
 HOOKED = "monitoring:\n  alert_channels: [log, webhook]\n"
 
 
+MAILED = "notifications:\n  notification_channels: [email]\n  email_recipients: [ops@example.org]\n"
+WEBHOOKS, NOBODY = "notifications.webhook_urls", "nobody is reached that way"
+
+
 class Place:
     """A configuration folder that nobody else may read."""
 
@@ -108,9 +112,20 @@ def test_a_folder_that_cannot_be_written_to_fails(place, tmp_path):
 @pytest.mark.parametrize(
     ("text", "environ", "wanted"),
     [
-        (HOOKED, {}, "the channel webhook has no address"),
+        (HOOKED, {}, f"monitoring.alert_channels names webhook, and {WEBHOOKS} is empty: {NOBODY}"),
         (f"{HOOKED}{REFERENCE}", {}, "env:HOOK refers to a variable that is not set"),
-        ("notifications:\n  notification_channels: [email]\n", {}, "the channel email has no recipients"),
+        (
+            "notifications:\n  notification_channels: [email]\n",
+            {"GGUF_ASSETS_SMTP_URL": "smtp://127.0.0.1:25"},
+            "notifications.notification_channels names email, and notifications.email_recipients is empty: "
+            f"{NOBODY}",
+        ),
+        (MAILED, {}, "the channel email has no mail server: no mail is sent"),
+        (
+            f"{HOOKED}{REFERENCE}security:\n  enable_request_signing: true\n",
+            {"HOOK": "https://example.org/x"},
+            "security.enable_request_signing is on, and there is no secret to sign with: no webhook is sent",
+        ),
     ],
 )  # fmt: skip
 def test_channels_that_reach_nobody_fail(place, text, environ, wanted):
@@ -118,6 +133,29 @@ def test_channels_that_reach_nobody_fail(place, text, environ, wanted):
     states = place.states("staging", HF_TOKEN=TOKEN, **environ)
     assert states["alerts"][:2] == ("problem", wanted)
     assert states["alerts"][2]
+
+
+def test_channels_with_all_they_need_pass_and_github_elsewhere_is_only_skipped(place):
+    signed = f"{HOOKED}{REFERENCE}security:\n  enable_request_signing: true\n"
+    place.write(f"environment: staging\n{signed}", "staging")
+    hook = {"HOOK": "https://example.org/x", "GGUF_ASSETS_WEBHOOK_SECRET": "s1gn-with-this"}
+    states = place.states("staging", HF_TOKEN=TOKEN, **hook)
+    assert states["alerts"] == ("ok", "channels: log, webhook", None)
+    assert "s1gn-with-this" not in repr(states)
+    place.write(f"environment: staging\n{MAILED}", "staging")
+    mailed = {"GGUF_ASSETS_SMTP_URL": "smtp://127.0.0.1:25", "GITHUB_REPOSITORY": "owner/name"}
+    assert place.states("staging", HF_TOKEN=TOKEN, **mailed)["alerts"] == (
+        "note",
+        "GITHUB_TOKEN is not set: the channel github is skipped",
+        "export GITHUB_TOKEN=…, or take github out of the channels",
+    )
+
+
+def test_a_channel_without_an_address_is_named_once(place):
+    place.write(f"environment: staging\n{HOOKED}", "staging")
+    file = place.tree.file_of("staging")
+    found = preflight(place.tree, "staging", file, {"HF_TOKEN": TOKEN})
+    assert [item.topic for item in found if WEBHOOKS in item.text] == ["alerts"]
 
 
 def test_channels_count_only_where_something_would_be_sent(place):

@@ -8,8 +8,6 @@ import yaml
 
 from gguf_assets.masking import register_secret
 from gguf_assets.settings.handbook import handbook
-from gguf_assets.settings.keys import keys_of
-from gguf_assets.settings.model import SyncConfiguration
 from gguf_assets.settings.reference import reference, written
 from gguf_assets_tests.settings.generated import KEYS, NAMED, generic
 
@@ -40,12 +38,6 @@ def test_a_key_says_what_is_allowed_what_it_is_by_default_and_elsewhere():
     assert FACTS["security.allowed_domains"].allowed == "a list of: host name"
     assert FACTS["monitoring.alert_channels"].default == "[log, github]"
     assert FACTS["huggingface_token"].allowed == "null in files"
-
-
-def test_a_key_that_nothing_reads_says_so_and_what_will():
-    for key in keys_of(SyncConfiguration).values():
-        fact = FACTS[".".join(key.path)]
-        assert fact.effect.startswith("not read yet: ") == (key.later is not None)
 
 
 def test_a_value_is_written_as_a_file_would_say_it_and_never_as_a_secret():

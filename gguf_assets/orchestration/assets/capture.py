@@ -1,7 +1,7 @@
 """What the Hub answered: the listing of the day and the details of repositories."""
 
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -12,10 +12,10 @@ import pyarrow as pa
 from gguf_assets.catalogue.heads import HEADS, distinct_heads, parse_heads
 from gguf_assets.catalogue.sync_plan import SyncMode
 from gguf_assets.catalogue.targets import KNOWN, TARGETS, detail_targets
-from gguf_assets.errors import PermanentError
 from gguf_assets.hub.client import HubClient
 from gguf_assets.hub.details import DetailsSummary, DetailTarget, fetch_details
 from gguf_assets.hub.routes import ROUTES
+from gguf_assets.orchestration.answer_cache import adopt_answers, cache_rules
 from gguf_assets.orchestration.capturing import CaptureRequest, obtain_capture
 from gguf_assets.orchestration.completing import Listing, route_heads
 from gguf_assets.orchestration.config import DEFAULT_DETAILS, SyncConfig, detail_limit
@@ -24,9 +24,11 @@ from gguf_assets.orchestration.derivation import absences_of, capture_of_run
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
 from gguf_assets.orchestration.logs import RunLog
-from gguf_assets.orchestration.progress import Progress, Reporter
-from gguf_assets.orchestration.reporting import failed_tries, seconds_taken
+from gguf_assets.orchestration.memory import watch_of
+from gguf_assets.orchestration.progress import Progress, Reporter, Standing, Traffic
+from gguf_assets.orchestration.reporting import seconds_taken
 from gguf_assets.orchestration.runs import hub_now_of, trigger_of
+from gguf_assets.orchestration.traffic import counted, traffic_metadata
 from gguf_assets.orchestration.verification import (
     AskAgain,
     allowed_again,
@@ -35,7 +37,6 @@ from gguf_assets.orchestration.verification import (
 )
 from gguf_assets.orchestration.walking import Sync
 from gguf_assets.settings.load import LoadedSettings
-from gguf_assets.store.answers import StoredAnswer
 from gguf_assets.store.capture import Capture
 from gguf_assets.store.store import Store
 
@@ -68,7 +69,7 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
     ) -> dg.MaterializeResult:
         """The raw pages of the Hub's listing of GGUF repositories on the day, byte for byte as they came."""
         day, began = day_of(context), time.monotonic()
-        report = reporter(context, settings, progress)
+        report = reporter(context, settings, progress, hub, observed=("hub_listing", day))
         with clear_failures():
             sync = sync_of(context, settings, hub, store, report)
             listing = obtain_capture(sync, day, capture_request(config, settings, context.run))
@@ -76,8 +77,8 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
             f"Listing: {listing.heads.num_rows:,} models on {listing.capture.pages_stored:,} pages, "
             f"{hub.requests:,} requests"
         )
-        metadata = listing_metadata(listing, hub.requests)
-        metadata |= failed_tries(hub.failed_tries, settings) | seconds_taken(began, settings)
+        metadata = listing_metadata(listing)
+        metadata |= traffic_metadata(hub, settings) | seconds_taken(began, settings)
         return dg.MaterializeResult(metadata=metadata)
 
     @dg.asset(
@@ -95,20 +96,19 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult:
         """Sizes, hashes and header facts of new and changed repositories, under a request budget."""
-        began, before, failed_before = time.monotonic(), hub.requests, hub.failed_tries
-        report = reporter(context, settings, progress)
+        day, began, before = day_of(context), time.monotonic(), counted(hub)
+        report = reporter(context, settings, progress, hub, observed=("hub_details", day))
         with clear_failures():
-            capture = capture_of_run(store, day_of(context), context.run.run_id)
-            summary = None
+            capture = capture_of_run(store, day, context.run.run_id)
+            completed = None
             if not capture.details_complete:
-                summary = complete_details(store, hub, settings, capture, report)
-        metadata = details_metadata(capture, summary, hub.requests - before)
-        failed = {category: tries - failed_before[category] for category, tries in hub.failed_tries.items()}
-        metadata |= verification_metadata(capture)
-        metadata |= failed_tries(failed, settings) | seconds_taken(began, settings)
+                completed = complete_details(store, hub, settings, capture, report)
+        metadata = details_metadata(capture, completed) | verification_metadata(capture)
+        metadata |= traffic_metadata(hub, settings, before) | seconds_taken(began, settings)
         RunLog(context.log, settings).stage(
             f"Details: {metadata['asked']:,} models asked for, {metadata['failed']:,} without an answer, "
-            f"{metadata['verified']:,} verified, {metadata['requests']:,} requests"
+            f"{metadata['taken_over']:,} taken over from other captures, {metadata['verified']:,} verified, "
+            f"{metadata['requests']:,} requests"
         )
         return dg.MaterializeResult(metadata=metadata)
 
@@ -116,15 +116,37 @@ def build_capture_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
 
 
 def reporter(
-    context: dg.AssetExecutionContext | dg.OpExecutionContext, settings: LoadedSettings, progress: Progress
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    settings: LoadedSettings,
+    progress: Progress,
+    hub: Traffic | None = None,
+    *,
+    observed: tuple[str, date] | None = None,
 ) -> Reporter:
-    """Return where a long step of this run tells how far it is."""
+    """Return where a long step of this run tells how far it is.
+
+    Args:
+        context: the step.
+        settings: the settings.
+        progress: who watches.
+        hub: the Hub's client; None where none is asked.
+        observed: the asset and the day that observations are about; None for log lines alone.
+    """
     monitoring = settings.settings.monitoring
+
+    def observe(standing: Standing) -> None:
+        assert observed is not None
+        name, day = observed
+        context.log_event(dg.AssetObservation(name, partition=day.isoformat(), metadata=standing.metadata()))
+
     return Reporter(
         progress,
         RunLog(context.log, settings).say,
         float(monitoring.progress_report_interval_seconds),
         tracked=monitoring.enable_progress_tracking,
+        traffic=hub,
+        memory=watch_of(settings),
+        observe=None if observed is None else observe,
     )
 
 
@@ -162,7 +184,7 @@ def sync_of(
         own.stage(text, decided)
         report.say(text)
 
-    return Sync(store, hub, settings, run_id, note_start, log, stage, report.step)
+    return Sync(store, hub, settings, run_id, note_start, log, stage, report.step_by_unit)
 
 
 def capture_request(config: SyncConfig, settings: LoadedSettings, run: dg.DagsterRun) -> CaptureRequest:
@@ -181,24 +203,35 @@ def capture_request(config: SyncConfig, settings: LoadedSettings, run: dg.Dagste
     )
 
 
+@dataclass(frozen=True)
+class Completed:
+    """How the details phase of a capture went: what was asked for, and how many answers were taken over."""
+
+    summary: DetailsSummary
+    adopted: int
+
+
 def complete_details(
     store: Store, hub: HubClient, settings: LoadedSettings, capture: Capture, report: Reporter
-) -> DetailsSummary:
+) -> Completed:
     """Ask for the details a capture wants within its budget, after taking over what is stored elsewhere.
 
     What the budget leaves over is spent on asking again for details that are known.
+
+    Raises:
+        TransientError, PermanentError: the Hub, the disk; memory passes its limit. What was answered stays.
     """
     limit = capture.plan.detail_limit
     left = None if limit is None else max(0, limit - capture.detail_requests)
     fix = settings.settings.validation.enable_automatic_fixes
     end = time.monotonic() + DETAILS_SECONDS
-    heads = cache(lambda: listed_heads(capture, fix=fix))
+    heads, adopted = cache(lambda: listed_heads(capture, fix=fix)), 0
     if left == 0:
         summary = DetailsSummary(0, 0, 0, "budget")
     else:
         targets = wanted_details(store, capture, heads())
-        adopt_answers(store, capture, {(row.hub_id, row.sha) for row in targets})
-        summary = ask(hub, capture, targets, left, report, end)
+        adopted = adopt_answers(store, capture, targets, cache_rules(settings))
+        summary = ask(hub, settings, capture, targets, left, report, end)
     allowed = allowed_again(settings, limit)
     verifying = verify_files(
         store,
@@ -213,18 +246,25 @@ def complete_details(
     capture.finish_details(
         stopped=summary.stopped_reason, failed=summary.failed, requests=summary.requests + verifying
     )
-    return summary
+    return Completed(summary, adopted)
 
 
 def ask(
     hub: HubClient,
+    settings: LoadedSettings,
     capture: Capture,
     targets: list[DetailTarget],
     limit: int | None,
     report: Reporter,
     end: float | None = None,
 ) -> DetailsSummary:
-    """Ask for targets within a request limit, until a time (monotonic); None for that of one run from now."""
+    """Ask for targets within a request limit, until a time (monotonic); None for that of one run from now.
+
+    Before each unit of them stock is taken.
+
+    Raises:
+        TransientError, PermanentError: as `fetch_details`, and memory passes its limit.
+    """
     open_targets = [target for target in targets if not capture.has_answer(target.hub_id, target.sha)]
     total = len(open_targets) if limit is None else min(len(open_targets), limit)
     end = time.monotonic() + DETAILS_SECONDS if end is None else end
@@ -236,7 +276,12 @@ def ask(
         report.step("file details", done, max(total, done))
 
     return fetch_details(
-        hub, open_targets, capture, limit=limit, deadline=lambda: time.monotonic() >= end, on_answer=answered
+        hub,
+        report.units(open_targets, settings.settings.performance.chunk_size, "file details"),
+        capture,
+        limit=limit,
+        deadline=lambda: time.monotonic() >= end,
+        on_answer=answered,
     )
 
 
@@ -258,52 +303,7 @@ def wanted_details(store: Store, capture: Capture, heads: pa.Table) -> list[Deta
     return [DetailTarget(*row) for row in zip(*columns, strict=True)]
 
 
-def adopt_answers(store: Store, capture: Capture, wanted: set[tuple[str, str]]) -> int:
-    """Take over answers that other captures hold (backlog, earlier walks): facts need no second request."""
-    adopted = 0
-    for other in _other_captures(store, capture):
-        for answer in _readable_answers(other):
-            key = (answer.hub_id, answer.sha)
-            if key in wanted and answer.status == 200 and not capture.has_answer(*key):
-                capture.store_answer(
-                    hub_id=answer.hub_id,
-                    model_id=answer.model_id,
-                    sha=answer.sha,
-                    status=answer.status,
-                    info=answer.info,
-                    tree=answer.tree,
-                    requests=0,
-                )
-                adopted += 1
-    return adopted
-
-
-def _readable_answers(capture: Capture) -> Iterator[StoredAnswer]:
-    """Yield the answers up to the first damaged file: taking them over only saves requests."""
-    try:
-        yield from capture.iter_answers()
-    except PermanentError:
-        return
-
-
-def _other_captures(store: Store, capture: Capture) -> Iterator[Capture]:
-    """Yield the captures since the baseline that hold answers the baseline did not use."""
-    baseline = store.published.latest_before(capture.day)
-    for day in store.captures.days():
-        if day > capture.day or (baseline is not None and day < baseline.day):
-            continue
-        for run in store.captures.runs(day):
-            if (day, run) == (capture.day, capture.run):
-                continue
-            other = store.captures.open(day, run)
-            used = 0
-            if baseline is not None and day == baseline.day and run == baseline.capture.run:
-                used = baseline.capture.details_files
-            if other.details_files > used:
-                yield other
-
-
-def listing_metadata(listing: Listing, requests: int) -> dict[str, Any]:
+def listing_metadata(listing: Listing) -> dict[str, Any]:
     """Return the metadata of `hub_listing`; the same numeric keys on every day."""
     capture = listing.capture
     plan, absence = capture.plan, capture.absence
@@ -327,18 +327,18 @@ def listing_metadata(listing: Listing, requests: int) -> dict[str, Any]:
         "asked_by_name": 0 if absence is None else absence.asked,
         **routes,
         "pages": capture.pages_stored,
-        "requests": requests,
         "requests_of_capture": capture.requests,
         "observed_at": capture.observed_at.isoformat() if capture.observed_at else "",
     }
 
 
-def details_metadata(capture: Capture, summary: DetailsSummary | None, requests: int) -> dict[str, Any]:
-    """Return the metadata of `hub_details`."""
+def details_metadata(capture: Capture, completed: Completed | None) -> dict[str, Any]:
+    """Return the metadata of `hub_details`; None where the details were complete already."""
+    summary = None if completed is None else completed.summary
     return {
         "asked": 0 if summary is None else summary.answered + summary.failed,
         "failed": capture.details_failed,
-        "requests": requests,
+        "taken_over": 0 if completed is None else completed.adopted,
         "requests_of_capture": capture.detail_requests,
         "stopped": capture.details_stopped or "",
     }

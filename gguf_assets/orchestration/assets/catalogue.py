@@ -38,8 +38,10 @@ from gguf_assets.orchestration.derivation import (
 )
 from gguf_assets.orchestration.failures import clear_failures
 from gguf_assets.orchestration.hooks import record_failed_sync
+from gguf_assets.orchestration.memory import watch_of
 from gguf_assets.orchestration.metadata import PREVIEW_ROWS, dataset_metadata, definition_metadata
 from gguf_assets.orchestration.progress import Progress, Reporter
+from gguf_assets.orchestration.reading import WatchedDay
 from gguf_assets.orchestration.reporting import seconds_taken
 from gguf_assets.orchestration.threads import Behind, ahead
 from gguf_assets.settings.load import LoadedSettings
@@ -125,7 +127,7 @@ def build_catalogue_assets(
         """What changed since the baseline, by model and by file, and who is gone for good."""
         day, began = day_of(context), time.monotonic()
         with clear_failures():
-            delta = derive_delta(store, day)
+            delta = derive_delta(store, settings, day)
             infos = write_delta(store, day, delta)
         return dg.MaterializeResult(
             metadata={
@@ -156,7 +158,7 @@ class _TableWriter:
     def write_models(self, rows: pa.Table) -> None:
         self._behind.do(self._models.write, rows)
         self._merged += rows.num_rows
-        self._report.step("models merged", self._merged, None)
+        self._report.step_by_unit("models merged", self._merged, None)
 
     def write_files(self, rows: pa.Table) -> None:
         self._behind.do(self._files.write, rows)
@@ -165,9 +167,13 @@ class _TableWriter:
 def derive_tables(
     store: Store, settings: LoadedSettings, source: Source, report: Reporter
 ) -> tuple[SnapshotFigures, dict[str, DatasetInfo]]:
-    """Write the candidate's `models` and `files`, and what was set aside on the way."""
+    """Write the candidate's `models` and `files`, and what was set aside on the way.
+
+    Raises:
+        PermanentError: something cannot be read or written, or memory passes its limit; no file is left then.
+    """
     capture, candidates = source.capture, store.candidates
-    day, performance = capture.day, settings.settings.performance
+    day, performance, watch = capture.day, settings.settings.performance, watch_of(settings)
     overlap = _OVERLAP if performance.enable_parallel_processing else 0
     fix = settings.settings.validation.enable_automatic_fixes
     candidates.begin(
@@ -187,19 +193,21 @@ def derive_tables(
                 stack.enter_context(candidates.writer(name, day)) for name in ("models", "files")
             )
             finished.update(models=models, files=files)
-            behind = stack.enter_context(Behind(overlap))
+            behind = stack.enter_context(Behind(overlap, watch.short))
             yield _TableWriter(models, files, behind, report)
 
     def pages() -> Iterable[ListedPage]:
         parsed = (parse_listing_page(name, content, fix=fix) for name, content in capture.iter_pages())
-        return ahead(parsed, overlap)
+        return ahead(parsed, overlap, watch.short)
 
     assert capture.observed_at is not None, "a complete capture has a first page"
     absences = absences_of(capture, fix=fix)
     figures = build_snapshot(
         pages,
         read_details(capture.iter_answers(source.details_files), fix=fix),
-        None if source.baseline is None else store.published_tables(source.baseline.day),
+        None
+        if source.baseline is None
+        else WatchedDay.of(store.published_tables(source.baseline.day), settings, watch),
         DayContext(
             day,
             None if source.baseline is None else source.baseline.day,
@@ -276,9 +284,14 @@ def _first_rows(name: str, path: Path) -> pa.Table | None:
     return None if batch is None else pa.Table.from_batches([batch])
 
 
-def derive_delta(store: Store, day: date) -> Delta:
-    """Compare the candidate with the baseline its manifest names."""
-    manifest = store.candidates.manifest(day)
+def derive_delta(store: Store, settings: LoadedSettings, day: date) -> Delta:
+    """Compare the candidate with the baseline its manifest names.
+
+    Raises:
+        PermanentError: a table cannot be read, or memory passes its limit.
+    """
+    manifest, watch = store.candidates.manifest(day), watch_of(settings)
+    watch.look("comparing with the day before")
     if manifest.baseline is None:
         return first_day_delta()
     baseline = manifest.baseline.date
@@ -286,8 +299,8 @@ def derive_delta(store: Store, day: date) -> Delta:
     return compare_days(
         day,
         baseline,
-        _side(store.published_tables(baseline)),
-        _side(store.candidate_tables(day)),
+        _side(WatchedDay.of(store.published_tables(baseline), settings, watch)),
+        _side(WatchedDay.of(store.candidate_tables(day), settings, watch)),
         read_table(store.published.file("tombstones", baseline)),
         names_walked=manifest.capture.kind != WalkKind.CENSUS,
         evidence=absences_of(store.captures.open(day, manifest.capture.run), fix=fix).gone,

@@ -8,6 +8,7 @@ import dagster as dg
 
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.orchestration.assets.capture import day_of
+from gguf_assets.orchestration.backing_up import back_up_after_sync, back_up_before_publishing
 from gguf_assets.orchestration.checks import NEVERTHELESS
 from gguf_assets.orchestration.config import PublishConfig
 from gguf_assets.orchestration.failures import clear_failures
@@ -18,10 +19,12 @@ from gguf_assets.orchestration.threads import ahead
 from gguf_assets.orchestration.walking import end_of_capture
 from gguf_assets.quality.completeness import as_text
 from gguf_assets.settings.load import LoadedSettings
+from gguf_assets.store.backing_up import Made
 from gguf_assets.store.export import Export, export_latest
 from gguf_assets.store.manifests import CandidateManifest
 from gguf_assets.store.publish import PublishOutcome, publish
 from gguf_assets.store.store import Store
+from gguf_assets.store.thinning import rebuild_what_needs
 
 
 def build_publish_assets(
@@ -49,10 +52,12 @@ def build_publish_assets(
             refuse_frozen(store, settings, candidate, replace=config.replace)
             refuse_incomplete(settings, candidate)
             preserve = settings.settings.error_handling.preserve_data_on_failure
+            backup = back_up_before_publishing(store, settings, candidate.day)
+            rebuild_what_needs(store, candidate)
             outcome = publish(store.layout, candidate, despite_verdict=not preserve)
             count = 2 if settings.settings.performance.enable_parallel_processing else 0
             export = export_latest(store.layout, overlap=lambda texts: ahead(texts, count))
-        metadata = published_metadata(store, outcome) | export_metadata(export)
+        metadata = published_metadata(store, outcome) | export_metadata(export) | backup_metadata(backup)
         RunLog(context.log, settings).stage(
             f"Published: {metadata['rows_models']:,} models, {metadata['rows_files']:,} files"
             + (", as they were" if outcome.unchanged else "")
@@ -75,10 +80,16 @@ def build_publish_assets(
         with clear_failures():
             day = day_of(context)
             report = report_sync(store, settings, context.instance, context.run, day)
-        RunLog(context.log, settings).say(report.block)
+        log = RunLog(context.log, settings)
+        log.say(report.block)
         if report.problem is not None:
-            context.log.warning(unwritten_pages(day, report.problem))
-        return dg.MaterializeResult(metadata=report_metadata(report))
+            log.warn(unwritten_pages(day, report.problem))
+        if not ended_sync(store, context.run.run_id):
+            return dg.MaterializeResult(metadata=report_metadata(report) | backup_metadata(None))
+        backup, problem = back_up_after_sync(store, settings, day)
+        if problem is not None:
+            log.warn(problem)
+        return dg.MaterializeResult(metadata=report_metadata(report) | backup_metadata(backup, problem))
 
     return [published_catalogue, sync_report]
 
@@ -165,6 +176,24 @@ def report_metadata(report: SyncReport) -> dict[str, Any]:
     for name, path in zip(("page", "index_page", "dashboard_page"), report.pages, strict=False):
         metadata[name] = dg.MetadataValue.path(str(path))
     return metadata if report.problem is None else metadata | {"pages_problem": report.problem}
+
+
+def ended_sync(store: Store, run_id: str) -> bool:
+    """Whether a run is a sync, and its end is in the history."""
+    return any(sync.sync_id == run_id and sync.published for sync in store.history.syncs())
+
+
+def backup_metadata(made: Made | None, problem: str | None = None) -> dict[str, Any]:
+    """Return what the metadata of an asset say of a backup."""
+    metadata: dict[str, Any] = {
+        "backup_files": 0 if made is None or not made.new else made.files,
+        "backup_copied_bytes": 0 if made is None else made.copied_bytes,
+    }
+    if made is not None and made.backup is not None:
+        metadata["backup"] = dg.MetadataValue.path(str(made.backup.path))
+    if made is not None and made.problems:
+        metadata["backup_found"] = "\n".join(made.problems)
+    return metadata if problem is None else metadata | {"backup_problem": problem}
 
 
 def export_metadata(export: Export | None) -> dict[str, Any]:
