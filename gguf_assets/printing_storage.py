@@ -70,7 +70,7 @@ def print_backups(folder: Path, backups: Sequence[Backup]) -> None:
             table.add_row(row["backup"], "", f"[red]{escape(row['error'])}[/]", "")
             continue
         first, last = row["first_day"], row["last_day"]
-        span = first if first == last else f"{first} to {last} ({row['days']:,})"
+        span = f"{first}" if first == last else f"{first} to {last} ({row['days']:,})"
         days = span if row["days"] else "none"
         occasion = escape(row["occasion"]) + (" [yellow](of a damaged store)[/]" if row["problems"] else "")
         table.add_row(row["backup"], days, occasion, f"{row['files']:,}")
