@@ -67,9 +67,9 @@ class CaptureRequest:
 def needs_walk(store: Store, day: date, request: CaptureRequest, loaded: LoadedSettings) -> bool:
     """Return whether the day's complete capture, if any, has to be replaced by a new walk.
 
-    A complete capture is used until it is published or judged unfit to be; an unpublished day is then walked
-    again, a published one only by full, force or refetch, or after a later sync of it that failed. None but
-    refetch walks for a day that the Hub has left: of a past one what is stored is derived.
+    A complete capture is used until it is published or judged unfit to be: an unfit one is walked again, a
+    published one only by full, force or refetch, or after a later sync of it that failed. None but refetch
+    walks for a day that the Hub has left: of a past one what is stored is derived.
     """
     complete = store.captures.latest_complete(day)
     if complete is None or request.refetch:
@@ -78,8 +78,8 @@ def needs_walk(store: Store, day: date, request: CaptureRequest, loaded: LoadedS
     used = published is not None and published.capture.run == complete.run
     rules = sync_rules(loaded)
     full = request.force or rules.force_full_sync or SyncMode.FULL in (request.mode, rules.mode)
-    again = published is None or full or _failed_since(store, complete)
-    return again and (used or _refused(store, complete, loaded)) and not is_past(store, day)
+    again = used and (full or _failed_since(store, complete))
+    return (again or _refused(store, complete, loaded)) and not is_past(store, day)
 
 
 def _failed_since(store: Store, complete: Capture) -> bool:

@@ -144,6 +144,22 @@ def test_a_listing_cut_to_85_percent_is_enough_for_development_only(catalogue):
     assert not any(row["change"] == "removed" for row in catalogue.rows("changes", SECOND))
 
 
+def test_a_refused_second_look_at_a_published_day_is_not_looked_at_for_ever(catalogue):
+    """It is walked again by the next sync, as the first one of a day is; nothing published has changed."""
+    catalogue.environ["SYNC_ENVIRONMENT"] = "production"
+    assert catalogue.sync("--details", "none").code == 0
+    before = catalogue.published()
+    refused = catalogue.sync("--refetch", "--details", "none", fault=listing(34))
+    assert_clear(refused, 1, "completeness 0.8500 is below the minimum 0.95")
+    assert catalogue.published() == before
+    ended = catalogue.sync("--details", "none", "--json")
+    assert (ended.code, ended.json["completeness"]) == (0, 1.0), ended
+    assert catalogue.last.state == "finished"
+    again = catalogue.sync("--details", "none")
+    assert again.code == 0
+    assert len(catalogue.hub.requests) == 1, "only the clock is asked: the day is published and concluded"
+
+
 def test_a_check_that_is_switched_off_reads_skipped_and_lets_the_day_pass(catalogue):
     off = {"GGUF_SYNC__VALIDATION__ENABLE_COMPLETENESS_CHECKING": "false"}
     ended = catalogue.sync("--json", "--details", "none", fault=listing(24), **off)
