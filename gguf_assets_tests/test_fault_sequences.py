@@ -11,7 +11,7 @@ from gguf_assets_tests.fault_sequences import Bench, bench, failure_of
 
 pytestmark = pytest.mark.slow
 
-SEEDS = int(os.environ.get("GGUF_ASSETS_FAULT_SEEDS", "8"))
+SEEDS = int(os.environ.get("GGUF_ASSETS_FAULT_SEEDS", "4"))
 """How many are played, from 0 on."""
 
 

@@ -85,7 +85,8 @@ def test_a_disk_that_refuses_at_any_boundary_is_named_and_the_next_sync_complete
     play: Stage, errno: int
 ) -> None:
     every = [one for one in chosen(play.boundaries) if errno == ENOSPC or "published" in one.path]
-    for boundary in every:
+    # Without the wish for all, every other one: whoever is killed at each of them is tried above.
+    for boundary in every if len(every) == len(play.boundaries) else every[::2]:
         refusal = Refusal(errno, boundary.path, boundary.nth, lasting=True, kinds=CHANGES)
         with play.catalogue() as catalogue, named(refusal):
             ended = play.sync(catalogue, refusal=refusal)

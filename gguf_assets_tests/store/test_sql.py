@@ -145,11 +145,11 @@ def test_nothing_but_the_views_is_read_and_nothing_is_written(two_days, query, m
 def test_what_does_not_fit_into_memory_goes_to_a_temporary_folder_and_then_is_refused(
     two_days, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(sql, "MEMORY_BYTES", 40_000_000)
+    monkeypatch.setattr(sql, "MEMORY_BYTES", 60_000_000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     rows = "select count(*) from (select md5(i::varchar) as m from range(1500000) as r(i) order by m)"
     assert ask(two_days, f"{rows} where m > ''") == [(1_500_000,)]
-    with pytest.raises(PermanentError, match="needs more memory than the 40 MB") as caught:
+    with pytest.raises(PermanentError, match="needs more memory than the 60 MB") as caught:
         ask(two_days, "select length(string_agg(md5(i::varchar), '')) from range(3000000) as r(i)")
     assert caught.value.category is ErrorCategory.SYSTEM
     assert not list(tmp_path.glob("gguf-assets-sql-*"))
