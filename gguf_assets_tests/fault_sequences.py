@@ -112,7 +112,7 @@ class Sequence:
         """Note what the faults that struck excuse."""
         excuse = self.oracle.excuse(day)
         for fault in attempt.faults:
-            if isinstance(fault, Noted) and fault.struck:
+            if isinstance(fault, Noted) and fault.hits:
                 _excuse_rows(excuse, fault, self.world, day)
             if fault.hits and fault.path != PAGES:
                 excuse.unanswered = True
@@ -189,6 +189,9 @@ def _judge_words(ended: Ended, attempt: Attempt) -> None:
 def _excuse_rows(excuse: Excuses, fault: Noted, world: World, day: date) -> None:
     if fault.kind is not FaultKind.DOUBLE_ROW:
         excuse.unseen |= fault.struck
+    if fault.kind is FaultKind.GARBAGE and fault.body == b"[]" and fault.hits > 1:
+        # A last page that is empty twice is the end: pages that come out even end so.
+        excuse.unseen |= world.truth(day).keys()
     if fault.kind is FaultKind.EDIT_ROW and isinstance(fault.edit, dict):
         for hub_id in fault.struck & world.truth(day).keys():
             columns = excuse.edited.setdefault(hub_id, {})
