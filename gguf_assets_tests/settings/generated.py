@@ -59,6 +59,12 @@ WHOLE: dict[str, tuple[int, int | None]] = {
 }
 """Whole numbers, least and most."""
 
+BESIDE_DEFAULTS = {
+    "monitoring.freshness_warning_hours": (1, 49),
+    "monitoring.freshness_failure_hours": (27, 720),
+}
+"""Of two keys of which one must be more than the other, what each may be while the other has its default."""
+
 # Key, least, most, whether the least itself is allowed.
 NUMBERS: dict[str, tuple[float, float | None, bool]] = {
     "rate_limiting.requests_per_second": (0.0, None, False),
@@ -233,6 +239,8 @@ def _folder(names: Strategy) -> Strategy:
 
 def one_value(key: str) -> Strategy:
     """Return what a key may hold in a development configuration on the Hub, as a file would hold it."""
+    if key in BESIDE_DEFAULTS:
+        return st.integers(*BESIDE_DEFAULTS[key])
     if key in WHOLE:
         least, most = WHOLE[key]
         return st.integers(least, 10**6 if most is None else most)
