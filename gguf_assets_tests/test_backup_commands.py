@@ -21,7 +21,7 @@ from gguf_assets_tests.backed_up import spoil, with_storage_commands
 from gguf_assets_tests.calling import Catalogue, assert_clear, digests
 from gguf_assets_tests.hubs import hub_of, repository
 from gguf_assets_tests.store.days import candidate
-from gguf_assets_tests.test_bad_disk import SmallDisk
+from gguf_assets_tests.test_bad_disk import SmallDisk, small_disk
 
 FIRST, SECOND = date(2025, 8, 10), date(2025, 8, 11)
 REPOSITORIES = [repository(f"owner/model-{number:02d}") for number in range(8)]
@@ -56,17 +56,8 @@ def catalogue(first_day: Catalogue, tmp_path: Path) -> Catalogue:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A disk of its own for backups."""
-    if shutil.which("unshare") is None or shutil.which("nsenter") is None:
-        pytest.skip("no small disk: there is no unshare and nsenter here")
-    place = tmp_path / "disk"
-    place.mkdir()
-    disk = SmallDisk(place, megabytes=6)
-    try:
-        if not disk.mounted:
-            pytest.skip("no small disk: this system does not let us mount one")
+    with small_disk(tmp_path) as disk:
         yield disk
-    finally:
-        disk.close()
 
 
 @pytest.fixture

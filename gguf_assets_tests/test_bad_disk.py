@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -161,9 +162,16 @@ class SmallDisk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path) as disk:
+        yield disk
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[SmallDisk]:
+    """Mount a small disk below a folder; skips the test where the system does not let us."""
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
         pytest.skip("no small disk: there is no unshare and nsenter here")
-    place = tmp_path / "disk"
+    place = folder / "disk"
     place.mkdir()
     disk = SmallDisk(place, megabytes=6)
     try:

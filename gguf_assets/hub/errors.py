@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gguf_assets.errors import ErrorCategory, GgufAssetsError, PermanentError, TransientError
-from gguf_assets.hub.origin import is_loopback, origin_of
+from gguf_assets.hub.origin import origin_of
+from gguf_assets.loopback import is_loopback
 
 if TYPE_CHECKING:
     import httpx2

@@ -5,11 +5,11 @@ What belongs here: judging endpoints, links and request URLs by their text. What
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from gguf_assets.errors import ErrorCategory, ForeignAddressError, PermanentError
+from gguf_assets.loopback import is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ENDPOINT_REMEDY = "Set HF_ENDPOINT (api_base_url) to the address of the Hub, e.g. https://huggingface.co."
@@ -113,16 +113,6 @@ def foreign_origin(endpoint: str, url: str) -> ForeignAddressError:
         remedy="If the Hub has moved, set HF_ENDPOINT (api_base_url) to its new address; behind a mirror, "
         "make it name itself in its links.",
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(url: str) -> SplitResult | None:

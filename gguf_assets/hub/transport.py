@@ -16,8 +16,9 @@ import httpx2
 
 from gguf_assets.errors import ErrorCategory, PermanentError
 from gguf_assets.hub.limits import RateLimiter
-from gguf_assets.hub.origin import Origin, foreign_origin, holds_content, is_loopback, origin_of
+from gguf_assets.hub.origin import Origin, foreign_origin, holds_content, origin_of
 from gguf_assets.hub.traffic import Traffic
+from gguf_assets.loopback import is_loopback
 
 FILE_CONTENT = "gguf_assets_file_content"
 """Extension of a request for the content of a file, which may lie on another origin than the endpoint's."""

@@ -13,7 +13,7 @@ from gguf_assets.errors import GgufAssetsError
 from gguf_assets.orchestration.alerting import anybody_is_told, tell_about_run
 from gguf_assets.orchestration.freshness import build_freshness_sensor
 from gguf_assets.orchestration.resources import layout_of
-from gguf_assets.orchestration.schedules import AUTOMATIC, no_settings
+from gguf_assets.orchestration.schedules import AUTOMATIC, default_sensor_status, no_settings
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.store.store import Store
 
@@ -43,14 +43,13 @@ def build_alert_sensors(environ: Mapping[str, str], loaded: LoadedSettings) -> l
 def _build_sensor(
     name: str, ended: dg.DagsterRunStatus, environ: Mapping[str, str], loaded: LoadedSettings
 ) -> dg.RunStatusSensorDefinition:
-    on = loaded.settings.environment in AUTOMATIC
     word = ended.value.lower()
 
     @dg.run_status_sensor(
         run_status=ended,
         name=name,
         minimum_interval_seconds=_EVERY_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+        default_status=default_sensor_status(loaded),
         description=(
             f"Tells people of syncs that ended with {word}, of their checks and of the catalogue's "
             "freshness, by the channels in the settings; each run once, so not again what the command line "

@@ -1,7 +1,7 @@
-"""Which schedules and sensors are on, and when they act: what `gguf-assets status` says of the automation.
+"""All schedules and sensors, which of them are on, and when they act, as `gguf-assets status` tells it.
 
 What an operator switched in the UI counts; what nobody touched has the default of its environment. Not here:
-the schedules and sensors themselves.
+what a single schedule or sensor does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gguf_assets.orchestration.maintenance import build_maintenance_schedule
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
 from gguf_assets.orchestration.schedules import build_schedules
 from gguf_assets.orchestration.sensors import build_sensors
-from gguf_assets.settings.load import load_settings
+from gguf_assets.settings.load import LoadedSettings, load_settings
 
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -38,6 +38,24 @@ class AutomationState:
     kind: str
     on: bool
     when: str
+
+
+def all_schedules(
+    environ: Mapping[str, str], loaded: LoadedSettings, days: dg.DailyPartitionsDefinition
+) -> list[dg.ScheduleDefinition]:
+    """Return every schedule; the arguments of those who build them."""
+    return [*build_schedules(environ, loaded, days), build_maintenance_schedule(environ, loaded)]
+
+
+def all_sensors(
+    environ: Mapping[str, str], loaded_with: AtLoad, days: dg.DailyPartitionsDefinition
+) -> list[dg.SensorDefinition]:
+    """Return every sensor; the arguments of those who build them."""
+    return [
+        *build_sensors(environ, loaded_with.loaded, days),
+        *build_alert_sensors(environ, loaded_with.loaded),
+        build_config_changed_sensor(environ, loaded_with),
+    ]
 
 
 def automation_states(
@@ -62,10 +80,7 @@ def automation_states(
             switched.get(schedule.name, schedule.default_status is dg.DefaultScheduleStatus.RUNNING),
             _when(str(schedule.cron_schedule)),
         )
-        for schedule in (
-            *build_schedules(environ, loaded, days),
-            build_maintenance_schedule(environ, loaded),
-        )
+        for schedule in all_schedules(environ, loaded, days)
     ]
     sensors = [
         AutomationState(
@@ -74,11 +89,7 @@ def automation_states(
             switched.get(sensor.name, sensor.default_status is dg.DefaultSensorStatus.RUNNING),
             f"every {(sensor.minimum_interval_seconds or 0) // 60} min",
         )
-        for sensor in (
-            *build_sensors(environ, loaded, days),
-            *build_alert_sensors(environ, loaded),
-            build_config_changed_sensor(environ, AtLoad(loaded, None)),
-        )
+        for sensor in all_sensors(environ, AtLoad(loaded, None), days)
     ]
     return schedules + sensors
 

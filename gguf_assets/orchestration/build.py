@@ -11,24 +11,21 @@ from typing import Any
 
 import dagster as dg
 
-from gguf_assets.orchestration.alert_sensors import build_alert_sensors
 from gguf_assets.orchestration.assets.capture import build_capture_assets
 from gguf_assets.orchestration.assets.catalogue import build_catalogue_assets
 from gguf_assets.orchestration.assets.publish import build_publish_assets
 from gguf_assets.orchestration.assets.quality import build_quality_assets
+from gguf_assets.orchestration.automation import all_schedules, all_sensors
 from gguf_assets.orchestration.backlog import details_backlog
 from gguf_assets.orchestration.config_backup import config_backup
 from gguf_assets.orchestration.configuration import at_load, build_configuration_asset
-from gguf_assets.orchestration.configuration_changes import build_config_changed_sensor
 from gguf_assets.orchestration.executors import chosen_executor
 from gguf_assets.orchestration.freshness import build_freshness_check, with_freshness
 from gguf_assets.orchestration.jobs import build_jobs
-from gguf_assets.orchestration.maintenance import build_maintenance_schedule, maintenance
+from gguf_assets.orchestration.maintenance import maintenance
 from gguf_assets.orchestration.partitions import catalogue_days, first_day
 from gguf_assets.orchestration.progress import NoProgress
 from gguf_assets.orchestration.resources import HubResource, SettingsResource, StoreResource, layout_of
-from gguf_assets.orchestration.schedules import build_schedules
-from gguf_assets.orchestration.sensors import build_sensors
 from gguf_assets.orchestration.sync_plan import sync_plan_job
 from gguf_assets.store.store import Store
 
@@ -90,12 +87,8 @@ def build_defs(
             ],
             asset_checks=[build_freshness_check()],
             jobs=[*build_jobs(loaded), details_backlog, sync_plan_job, config_backup, maintenance],
-            schedules=[*build_schedules(environ, loaded, days), build_maintenance_schedule(environ, loaded)],
-            sensors=[
-                *build_sensors(environ, loaded, days),
-                *build_alert_sensors(environ, loaded),
-                build_config_changed_sensor(environ, loaded_with),
-            ],
+            schedules=all_schedules(environ, loaded, days),
+            sensors=all_sensors(environ, loaded_with, days),
             resources={
                 "settings": settings,
                 "hub": HubResource(settings=settings),

@@ -19,7 +19,7 @@ from gguf_assets.orchestration.alert_facts import syncs_so_far
 from gguf_assets.orchestration.alerting import tell_about_freshness
 from gguf_assets.orchestration.failures import Unavailable, usable
 from gguf_assets.orchestration.resources import layout_of
-from gguf_assets.orchestration.schedules import AUTOMATIC, no_settings
+from gguf_assets.orchestration.schedules import AUTOMATIC, default_sensor_status, no_settings
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.store.freshness import Freshness, FreshnessState, freshness_of
 from gguf_assets.store.store import Store
@@ -131,12 +131,11 @@ def build_freshness_sensor(environ: Mapping[str, str], loaded: LoadedSettings) -
         environ: environment variables; the settings are read from there anew at every tick.
         loaded: the settings at present; whether the sensor is on by default comes from there.
     """
-    on = loaded.settings.environment in AUTOMATIC
 
     @dg.sensor(
         name=FRESHNESS_SENSOR,
         minimum_interval_seconds=_EVERY_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+        default_status=default_sensor_status(loaded),
         description=(
             f"Shows how fresh the published catalogue is as the check `{FRESH}`: when its state changes and "
             "every hour, also while no sync succeeds; tells people when it becomes stale, has been so for "

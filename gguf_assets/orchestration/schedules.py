@@ -127,6 +127,12 @@ def without_settings(environ: Mapping[str, str]) -> str | None:
     return None
 
 
+def default_sensor_status(loaded: LoadedSettings) -> dg.DefaultSensorStatus:
+    """Return whether the sensors are on unless an operator switches them."""
+    on = loaded.settings.environment in AUTOMATIC
+    return dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+
+
 def default_schedule_status(loaded: LoadedSettings) -> dg.DefaultScheduleStatus:
     """Return whether the daily schedule is on unless an operator switches it."""
     on = loaded.settings.environment in AUTOMATIC

@@ -20,7 +20,12 @@ from gguf_assets.orchestration.jobs import DAILY_SYNC, FULL_CONFIG, FULL_SYNC, R
 from gguf_assets.orchestration.pending import PARTITION, named, pending_runs
 from gguf_assets.orchestration.planning import sync_past
 from gguf_assets.orchestration.resources import layout_of
-from gguf_assets.orchestration.schedules import AUTOMATIC, no_settings, not_a_partition
+from gguf_assets.orchestration.schedules import (
+    AUTOMATIC,
+    default_sensor_status,
+    no_settings,
+    not_a_partition,
+)
 from gguf_assets.settings.load import LoadedSettings, load_settings
 from gguf_assets.store.history import INTERRUPTED, SyncRecord
 from gguf_assets.store.lock import WriterLock
@@ -54,8 +59,7 @@ def build_sensors(
         loaded: the settings at present; whether the sensors are on by default comes from there.
         days: the partitions.
     """
-    on = loaded.settings.environment in AUTOMATIC
-    status = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+    status = default_sensor_status(loaded)
     on_by_default = f"On by default in {' and '.join(AUTOMATIC)}."
 
     @dg.sensor(

@@ -91,7 +91,12 @@ def record_of(folder: Path, file: str, content: bytes) -> DeploymentRecord | Non
     Raises:
         PermanentError: the record cannot be read (category `storage`) or is damaged (category `data`).
     """
-    return next((record for record in read_records(folder) if record.speaks_of(file, content)), None)
+    return record_in(read_records(folder), file, content)
+
+
+def record_in(records: Sequence[DeploymentRecord], file: str, content: bytes) -> DeploymentRecord | None:
+    """Return the entry among some that speaks of this content of a file, the latest one, if there is any."""
+    return next((record for record in records if record.speaks_of(file, content)), None)
 
 
 def write_records(path: Path, records: Sequence[DeploymentRecord]) -> None:

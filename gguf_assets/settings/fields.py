@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Strict
 
+from gguf_assets import loopback
+
 _WORDS: Final = {
     "true": True,
     "1": True,
@@ -40,12 +42,7 @@ def is_loopback(url: str) -> bool:
     """Return whether an address leads to this machine: localhost, 127.0.0.0/8 or ::1."""
     parts = _split(url)
     host = None if parts is None else parts.hostname
-    if host is None or host == "localhost":
-        return host is not None
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host is not None and loopback.is_loopback(host)
 
 
 def is_url(text: str) -> bool:

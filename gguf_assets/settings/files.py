@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gguf_assets.errors import PermanentError
-from gguf_assets.settings.deployed import DeploymentRecord, read_records
+from gguf_assets.settings.deployed import DeploymentRecord, read_records, record_in
 from gguf_assets.settings.document import Document, Entry, Layer
 from gguf_assets.settings.fields import local_folder
 from gguf_assets.settings.layers import file_layer, unreadable_layer
@@ -187,7 +187,7 @@ def _active(document: Document[Any], path: Path) -> FoundFile | None:
             # It may have been deployed as another environment than it says: nobody knows as which.
             found.layer.problems.append(Problem(f"{FAILED}{error.message}", hint=error.remedy))
             return found
-        record = next((one for one in records if one.speaks_of(path.name, found.content)), None)
+        record = record_in(records, path.name, found.content)
         if record is not None or records == before:
             break  # where none speaks of it, none did while it was read: a deployment may have come and gone
         before = records

@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import SecretStr
 
 from gguf_assets.alerts.alert import Alert, ChannelError
-from gguf_assets.alerts.channels.places import is_loopback
 from gguf_assets.alerts.wording import one_line, plain, subject
+from gguf_assets.loopback import is_loopback
 from gguf_assets.masking import MASK, register_secret
 
 _TIMEOUT_SECONDS = 10.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from gguf_assets.loopback import is_loopback
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,3 @@ def place_of(url: str) -> Place | None:
     except ValueError:
         return None
     return Place(parts.scheme, host, port) if host else None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -22,8 +22,9 @@ import orjson
 from pydantic import SecretStr
 
 from gguf_assets.alerts.alert import Alert, ChannelError
-from gguf_assets.alerts.channels.places import Place, is_loopback, place_of
+from gguf_assets.alerts.channels.places import Place, place_of
 from gguf_assets.alerts.wording import chat, facts_of, one_line, plain, state
+from gguf_assets.loopback import is_loopback
 from gguf_assets.masking import MASK, register_secret
 
 TIMESTAMP_HEADER: Final = "X-Gguf-Assets-Timestamp"
